@@ -1,0 +1,39 @@
+"""labkit: a course and lab kit about AI agents on small language models.
+
+Public names are loaded on first use, so `import labkit` stays fast and pulls in no runtime.
+"""
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+
+try:
+    __version__ = version("labkit")
+except PackageNotFoundError:  # a source tree on sys.path that nobody installed
+    __version__ = "0+source"
+
+_HOME = {
+    "connect": "backends.registry",
+    "Chat": "backends.chat", "Stream": "backends.chat",
+    "Backend": "backends.base", "Capabilities": "backends.base", "Reply": "backends.reply",
+    "ToolCall": "tools.call", "Usage": "backends.reply", "Timing": "backends.reply",
+    "tool": "tools.tool", "Tool": "tools.tool",
+    "Agent": "agents.agent", "Run": "agents.agent", "Step": "agents.agent",
+    "LabkitError": "errors", "BackendUnavailable": "errors", "ModelFileError": "errors",
+    "BadRequest": "errors", "ContextFull": "errors", "IncompleteOutput": "errors", "ToolError": "errors",
+}
+__all__ = sorted([*_HOME, "backends"])
+
+
+def __getattr__(name: str):
+    if name == "backends":  # a package that can also be called: lk.backends()
+        return import_module("labkit.backends")
+    if name not in _HOME:
+        raise AttributeError(f"module 'labkit' has no attribute {name!r}")
+    value = getattr(import_module(f"labkit.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

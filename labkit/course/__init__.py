@@ -1,0 +1,1 @@
+"""Exercises: checks, hints, solutions, progress. And running lessons without a browser."""

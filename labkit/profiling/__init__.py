@@ -1,0 +1,1 @@
+"""Timing, memory, energy, bandwidth and benchmarks."""

@@ -1,0 +1,1 @@
+"""Functions as tools: schema, constraint, parsing, validation. Pure: knows no runtime."""
