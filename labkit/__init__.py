@@ -14,11 +14,11 @@ except PackageNotFoundError:  # a source tree on sys.path that nobody installed
 
 _HOME = {
     "connect": "backends.registry",
-    "Chat": "backends.chat", "Stream": "backends.chat",
+    "Chat": "backends.chat", "Stream": "backends.stream",
     "Backend": "backends.base", "Capabilities": "backends.base", "Reply": "backends.reply",
     "ToolCall": "tools.call", "Usage": "backends.reply", "Timing": "backends.reply",
     "tool": "tools.tool", "Tool": "tools.tool",
-    "Agent": "agents.agent", "Run": "agents.agent", "Step": "agents.agent",
+    "Agent": "agents.agent", "Run": "agents.run", "Step": "agents.run",
     "LabkitError": "errors", "BackendUnavailable": "errors", "ModelFileError": "errors",
     "BadRequest": "errors", "ContextFull": "errors", "IncompleteOutput": "errors", "ToolError": "errors",
 }

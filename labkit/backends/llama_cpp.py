@@ -1,0 +1,155 @@
+"""llama.cpp in this process (llama-cpp-python): the embedded model's home."""
+from __future__ import annotations
+
+import codecs
+import itertools
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from labkit.backends import guidance
+from labkit.backends.base import Backend, Capabilities, Chunk, Request
+from labkit.backends.reply import Usage
+from labkit.backends.sampling import Sampler
+from labkit.errors import BackendUnavailable, BadRequest, ContextFull
+
+_owners = itertools.count(1)
+
+
+class LlamaCpp(Backend):
+    """A GGUF model in this process. Connections with the same settings share weights and cache.
+
+    path: a .gguf file; None for the embedded SmolLM2-135M-Instruct.
+    context_length: tokens for prompt and answer; None for what the model was trained on.
+    threads: None for the physical cores this process may use.
+    """
+
+    name = "llama.cpp"
+
+    def __init__(self, model: str | Path | None = None, *, context_length: int | None = None,
+                 threads: int | None = None, gpu_layers: int = -1):
+        from labkit.backends.llama_engine import shared_engine
+        from labkit.models.embedded import default_model
+        from labkit.models.hardware import usable_cores
+        path = Path(model) if model else default_model()
+        self.model = path.name.removesuffix(".gguf")
+        self._engine = shared_engine(path, context_length or 0, threads or usable_cores(), gpu_layers)
+
+    @classmethod
+    def why_not(cls) -> str | None:
+        from importlib.util import find_spec
+        if find_spec("llama_cpp") is None:
+            return "llama-cpp-python is not installed. Run: pip install llama-cpp-python"
+        return None
+
+    @property
+    def engine(self):
+        """The engine below, for measurements."""
+        if self._engine is None:
+            raise BackendUnavailable("This connection is closed. Call labkit.connect() for a new one.")
+        return self._engine
+
+    def close(self) -> None:
+        self._engine = None
+
+    @cached_property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(guidance.kinds(self.engine), scores=True, prefix_cache=True,
+                            context_tokens=self.engine.context_length)
+
+    def count_tokens(self, text: str) -> int:
+        return len(self.engine.tokenize(text))
+
+    def generate(self, request: Request) -> Iterator[Chunk]:
+        tokens = self.prompt_tokens(request.messages)
+        limit = self.engine.context_length
+        if len(tokens) >= limit:
+            raise ContextFull(len(tokens), limit)
+        return _Generation(self, request, tokens).run()
+
+    def loglikelihood(self, pairs: Sequence[tuple[list[dict[str, Any]], str]]) -> list[float]:
+        return [self.engine.score(self.prompt_tokens(messages), self.engine.tokenize(text))
+                for messages, text in pairs]
+
+    def prompt_tokens(self, messages: Sequence[dict[str, Any]]) -> list[int]:
+        """The model's chat template over the messages, as token ids.
+
+        Contents are tokenized apart from the template, so a user who types <|im_end|> has written
+        ten characters, not ended the turn.
+        """
+        marks = [f"\ue000{i}\ue001" for i in range(len(messages))]
+        rendered = self._template(messages=[{**m, "content": mark} for m, mark in zip(messages, marks)]).prompt
+        tokens: list[int] = []
+        for message, mark in zip(messages, marks):
+            before, _, rendered = rendered.partition(mark)
+            tokens += self.engine.tokenize(before, special=True) + self.engine.tokenize(message["content"])
+        return tokens + self.engine.tokenize(rendered, special=True)
+
+    @cached_property
+    def _template(self):
+        from llama_cpp.llama_chat_format import Jinja2ChatFormatter
+        template = self.engine.metadata("tokenizer.chat_template")
+        if not template:
+            raise BadRequest(f"{self.model} has no chat template: it is a base model, not made for chat.")
+        ids = (self.engine.metadata(f"tokenizer.ggml.{kind}_token_id") for kind in ("eos", "bos"))
+        eos, bos = (self.engine.piece(int(i), special=True).decode("utf-8", "replace") if i else "" for i in ids)
+        return Jinja2ChatFormatter(template, eos_token=eos, bos_token=bos)
+
+
+class _Generation:
+    """One answer in the making: its tokens, its sampler, and the constraint's state."""
+
+    def __init__(self, backend: LlamaCpp, request: Request, prompt: list[int]):
+        self.backend, self.request = backend, request
+        self.tokens, self.n_prompt, self.owner = prompt, len(prompt), next(_owners)
+        self.matcher = request.constraint and guidance.matcher(backend.engine, request.constraint)
+        self.sample = Sampler(request.temperature, request.top_p, request.seed)
+
+    def run(self) -> Iterator[Chunk]:
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        new, cached, reason = self._forced(), None, self._finished()
+        while reason is None:
+            token, hit = self.backend.engine.evaluate(self.tokens, self.owner, self._pick)
+            cached = hit if cached is None else cached
+            if self.backend.engine.ends(token):
+                reason = "stop"
+                break
+            new += [token, *self._accept(token)]
+            if (reason := self._finished()) is None:
+                yield Chunk(self._text(decoder, new), len(new))
+                new = []
+        usage = Usage(self.n_prompt, len(self.tokens) - self.n_prompt, min(cached or 0, self.n_prompt))
+        yield Chunk(self._text(decoder, new) + decoder.decode(b"", True), len(new), reason, usage)
+
+    def _text(self, decoder, tokens: list[int]) -> str:
+        return decoder.decode(b"".join(map(self.backend.engine.piece, tokens)))
+
+    def _pick(self, logits: np.ndarray) -> int:
+        if self.matcher:
+            guidance.mask(self.matcher, logits)
+        return self.sample(logits)
+
+    def _accept(self, token: int) -> list[int]:
+        """Take a sampled token, and with it the text that the constraint now forces."""
+        self.tokens.append(token)
+        if not self.matcher:
+            return []
+        self.matcher.consume_token(token)
+        return self._forced()
+
+    def _forced(self) -> list[int]:
+        # Evaluated together with the next step: forced text costs prefill, not decode steps.
+        forced = self.matcher.compute_ff_tokens() if self.matcher else []
+        if forced:
+            self.matcher.consume_tokens(forced)
+            self.tokens += forced
+        return forced
+
+    def _finished(self) -> str | None:
+        if self.matcher and self.matcher.is_stopped():
+            return "stop"
+        full = len(self.tokens) > self.backend.engine.context_length
+        return "length" if full or len(self.tokens) - self.n_prompt >= self.request.max_tokens else None

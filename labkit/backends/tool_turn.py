@@ -1,0 +1,82 @@
+"""One turn with tools: decide for a call or for words, then write it under a constraint."""
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from labkit.backends.base import Backend, Chunk
+from labkit.backends.options import Options
+from labkit.backends.reply import Reply
+from labkit.tools import calling, choosing
+from labkit.tools.choosing import Choice
+from labkit.tools.messages import ERROR
+from labkit.tools.tool import Tool
+
+_WORDS = "none"
+
+
+class ToolTurn:
+    """mode: "auto" or "required"; several: more than one call may come."""
+
+    def __init__(self, backend: Backend, messages: Sequence[Mapping[str, Any]], tools: Sequence[Tool],
+                 mode: str, several: bool, options: Options):
+        self.backend, self.messages, self.tools = backend, list(messages), list(tools)
+        self.mode, self.several, self.options = mode, several, options
+        self.choice: Choice | None = None
+
+    def in_words(self) -> bool:
+        """Whether this turn turned out to be an answer in words."""
+        return self.choice is not None and self.choice.tool is None
+
+    def chunks(self) -> Iterator[Chunk]:
+        self.choice = self._choose()
+        if self.in_words():
+            return (yield from self.backend.generate(self.options.request(self.messages)))
+        tools = self.tools if self.several else [self.choice.tool]
+        messages = calling.with_instructions(self.messages, calling.call_prompt(tools))
+        constraint = calling.call_constraint(tools, several=self.several)
+        # A stop string is for words: within a call it would break the JSON.
+        options = replace(self.options, stop=None)
+        yield from self.backend.generate(options.request(messages, constraint))
+
+    def finish(self, reply: Reply) -> Reply:
+        """The reply with its calls read, or its words as they are."""
+        reply = replace(reply, confidence=self.choice and self.choice.confidence)
+        if self.in_words() or reply.finish_reason == "cancelled":
+            return reply
+        calls = calling.read_calls(reply.text, reply.finish_reason, self.options.max_tokens)
+        return replace(reply, text="", tool_calls=calls, finish_reason="tool_calls")
+
+    def _choose(self) -> Choice:
+        auto = self.mode == "auto"
+        if auto and _answered(self.messages):
+            return Choice(None, 1.0)
+        if len(self.tools) == 1 and not auto:
+            return Choice(self.tools[0], 1.0)
+        if self.backend.capabilities.scores:
+            return choosing.choose(_request(self.messages), self.tools, self.backend.loglikelihood, allow_none=auto)
+        return self._choose_by_writing(auto)
+
+    def _choose_by_writing(self, auto: bool) -> Choice:
+        """For runtimes that cannot score: let the model write a name, one of those there are."""
+        names = [tool.name for tool in self.tools] + ([_WORDS] if auto else [])
+        listed = "\n".join(map(choosing.signature, self.tools))
+        prompt = f"Which of these tools does the request need?\n{listed}\nAnswer with its name" + (
+            f', or "{_WORDS}" when no tool fits.' if auto else ".")
+        request = self.options.request(calling.with_instructions(self.messages, prompt),
+                                       calling.json_constraint({"enum": names}))
+        name = json.loads("".join(chunk.text for chunk in self.backend.generate(request)))
+        return Choice(next((tool for tool in self.tools if tool.name == name), None), 1.0)
+
+
+def _answered(messages: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the tool the request needed has just answered, without an error."""
+    last = messages[-1]
+    return last["role"] == "tool" and not last["content"].startswith(ERROR)
+
+
+def _request(messages: Sequence[Mapping[str, Any]]) -> str:
+    """The user's last words."""
+    return next((m["content"] for m in reversed(messages) if m["role"] == "user"), messages[-1]["content"])
