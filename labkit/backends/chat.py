@@ -39,12 +39,13 @@ class Chat:
         return self.backend.capabilities
 
     def chat(self, conversation: Conversation, *, tools: Sequence[Any] | None = None, tool_choice: Any = "auto",
-             parallel_tool_calls: bool = False, schema: Any = None, **options) -> Reply:
+             parallel_tool_calls: bool = False, grounded: bool = True, schema: Any = None, **options) -> Reply:
         """One answer.
 
         conversation: a text, or OpenAI messages.
         tools: functions, Tools or OpenAI tool dicts; tool_choice: "auto" (a call or words), "required",
-            "none", or a tool's name; parallel_tool_calls: allow several calls in one turn.
+            "none", or a tool's name; parallel_tool_calls: allow several calls in one turn;
+            grounded: take texts and numbers in arguments from the conversation, do not make them up.
         schema: a pydantic model or JSON schema; the answer then has `.parsed`.
         options: max_tokens=512, temperature=0.0, top_p=1.0, seed=None, stop=None.
 
@@ -52,10 +53,10 @@ class Chat:
         schema's answer was cut, BackendUnavailable.
         """
         return self.stream(conversation, tools=tools, tool_choice=tool_choice, schema=schema,
-                           parallel_tool_calls=parallel_tool_calls, **options).reply
+                           parallel_tool_calls=parallel_tool_calls, grounded=grounded, **options).reply
 
     def stream(self, conversation: Conversation, *, tools: Sequence[Any] | None = None, tool_choice: Any = "auto",
-               parallel_tool_calls: bool = False, schema: Any = None, **options) -> Stream:
+               parallel_tool_calls: bool = False, grounded: bool = True, schema: Any = None, **options) -> Stream:
         """The same as `chat`, as it comes: iterate for text, then read `.reply`. A call shows no text."""
         messages, checked = normalise(conversation), _options(options)
         mode, offered = calling.parse_choice(tool_choice, as_tools(tools))
@@ -65,7 +66,8 @@ class Chat:
             return self._schema_stream(messages, schema, checked)
         if mode == "none":
             return self._plain_stream(messages, checked)
-        return self._tool_stream(messages, offered, mode, parallel_tool_calls, checked)
+        return self._tool_stream(ToolTurn(
+            self.backend, messages, offered, mode, parallel_tool_calls, grounded, checked))
 
     async def achat(self, conversation: Conversation, **arguments) -> Reply:
         """`chat` without blocking the event loop; cancelling the task stops the generation."""
@@ -110,10 +112,8 @@ class Chat:
         chunks = self._generate(messages, options, calling.json_constraint(document))
         return self._stream(chunks, finish)
 
-    def _tool_stream(self, messages: list[dict], tools: list[Tool], mode: str, several: bool,
-                     options: Options) -> Stream:
-        turn = ToolTurn(self.backend, messages, tools, mode, several, options)
-        return self._stream(turn.chunks(), turn.finish, stops=options.stops, shows_text=turn.in_words)
+    def _tool_stream(self, turn: ToolTurn) -> Stream:
+        return self._stream(turn.chunks(), turn.finish, stops=turn.options.stops, shows_text=turn.in_words)
 
     def _stream(self, chunks: Iterator[Chunk], finish: Callable[[Reply], Reply], **kwargs) -> Stream:
         return Stream(chunks, finish, model=self.model, observers=self.on_chunk, **kwargs)

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from labkit.errors import ContextFull, LabkitError, ModelFileError
+from labkit.models.llama import captured_log, library
 
 SLOTS = 24    # sequences; they share the context's cells, so a slot costs nothing until used
 BATCH = 512   # tokens evaluated at a time in prefill; also how soon an interrupt is heard
@@ -52,10 +53,9 @@ class Weights:
     """A GGUF's tensors in memory; freed with the last engine that uses them."""
 
     def __init__(self, path: Path, gpu_layers: int):
-        import llama_cpp
-        self.c, self.path = llama_cpp, path
-        self.model = _load(llama_cpp, path, gpu_layers)
-        weakref.finalize(self, llama_cpp.llama_model_free, self.model)
+        self.c, self.path = library(), path
+        self.model = _load(self.c, path, gpu_layers)
+        weakref.finalize(self, self.c.llama_model_free, self.model)
 
 
 class Engine:
@@ -224,7 +224,6 @@ def _free(c, batch, ctx, weights) -> None:
 
 
 def _load(llama_cpp, path: Path, gpu_layers: int):
-    from labkit.models.llama_log import captured_log
     if not Path(path).is_file():
         raise ModelFileError(f"There is no model file {path}. Name a .gguf file, or leave it out for the embedded model.")
     with open(path, "rb") as file:

@@ -18,12 +18,12 @@ _WORDS = "none"
 
 
 class ToolTurn:
-    """mode: "auto" or "required"; several: more than one call may come."""
+    """mode: "auto" or "required"; several: more than one call may come; ground: take arguments from what was said."""
 
     def __init__(self, backend: Backend, messages: Sequence[Mapping[str, Any]], tools: Sequence[Tool],
-                 mode: str, several: bool, options: Options):
+                 mode: str, several: bool, ground: bool, options: Options):
         self.backend, self.messages, self.tools = backend, list(messages), list(tools)
-        self.mode, self.several, self.options = mode, several, options
+        self.mode, self.several, self.ground, self.options = mode, several, ground, options
         self.choice: Choice | None = None
 
     def in_words(self) -> bool:
@@ -36,7 +36,8 @@ class ToolTurn:
             return (yield from self.backend.generate(self.options.request(self.messages)))
         tools = self.tools if self.several else [self.choice.tool]
         messages = calling.with_instructions(self.messages, calling.call_prompt(tools))
-        constraint = calling.call_constraint(tools, several=self.several)
+        source = _said(self.messages) if self.ground else None
+        constraint = calling.call_constraint(tools, several=self.several, source=source)
         # A stop string is for words: within a call it would break the JSON.
         options = replace(self.options, stop=None)
         yield from self.backend.generate(options.request(messages, constraint))
@@ -80,3 +81,8 @@ def _answered(messages: Sequence[Mapping[str, Any]]) -> bool:
 def _request(messages: Sequence[Mapping[str, Any]]) -> str:
     """The user's last words."""
     return next((m["content"] for m in reversed(messages) if m["role"] == "user"), messages[-1]["content"])
+
+
+def _said(messages: Sequence[Mapping[str, Any]]) -> str:
+    """Everything that arguments can be copied from: what the user and the tools said."""
+    return "\n".join(m["content"] for m in messages if m["role"] in ("user", "tool"))

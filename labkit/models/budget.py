@@ -207,13 +207,11 @@ def shape_of(path: str | Path) -> Shape:
 
 
 def _gguf(path: Path) -> tuple[dict[str, str], int]:
-    import llama_cpp
-
     from labkit.errors import ModelFileError
-    from labkit.models.llama_log import captured_log
+    from labkit.models.llama import captured_log, library
     try:
         with captured_log():
-            model = llama_cpp.Llama(str(path), vocab_only=True, verbose=False)
+            model = library().Llama(str(path), vocab_only=True, verbose=False)
     except (ValueError, AssertionError) as error:
         raise ModelFileError(f"{path.name} cannot be read as a GGUF file: {error}") from error
     try:

@@ -15,11 +15,10 @@ def quantise(source: Path, target: Path, form: str) -> None:
     """
     if form not in FORMS:
         raise BadRequest(f"Unknown form {form!r}. Use one of: {', '.join(FORMS)}.")
-    import llama_cpp
-
-    from labkit.models.llama_log import captured_log
+    from labkit.models.llama import captured_log, library
+    llama_cpp = library()
     params = llama_cpp.llama_model_quantize_default_params()
-    params.ftype = getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{form}", None) or llama_cpp.LLAMA_FTYPE_MOSTLY_F16
+    params.ftype = getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{form}")
     params.allow_requantize = True  # the source is already Q4_1
     with captured_log() as log:
         failed = llama_cpp.llama_model_quantize(str(source).encode(), str(target).encode(), params)

@@ -8,6 +8,7 @@ from typing import Any
 from labkit.errors import BadRequest, IncompleteOutput
 from labkit.tools.call import ToolCall
 from labkit.tools.constraint import Constraint
+from labkit.tools.grounding import grounded
 from labkit.tools.schema import bounded
 from labkit.tools.tool import Tool
 
@@ -45,20 +46,34 @@ def with_instructions(messages: Sequence[Mapping[str, Any]], text: str) -> list[
 
 def call_prompt(tools: Sequence[Tool]) -> str:
     """What a model is told about the tools it may call."""
-    listed = "\n".join(json.dumps(_shown(tool), ensure_ascii=False) for tool in tools)
-    return ("Turn the user's request into a function call. Copy the values from the request.\n"
-            f"{listed}\n"
-            'Answer with JSON: {"name": "…", "arguments": {…}}')
+    listed = "\n\n".join(map(describe, tools))
+    return ("You write function calls. Copy the values from the request. Leave out what the request does not say. "
+            f'Answer with JSON: {{"name": "...", "arguments": {{...}}}}\n\n{listed}')
 
 
-def _shown(tool: Tool) -> dict[str, Any]:
-    return {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+def describe(tool: Tool) -> str:
+    """A tool as a short list; a JSON schema of the same costs a small model more than it tells it."""
+    required = tool.parameters.get("required", ())
+    lines = [f"- {name} ({_type(schema)}{'' if name in required else ', optional'}): {schema.get('description', '')}"
+             for name, schema in tool.parameters.get("properties", {}).items()]
+    return "\n".join([f"{tool.name}: {tool.description}", *lines])
 
 
-def call_constraint(tools: Sequence[Tool], *, several: bool = False) -> Constraint:
-    """One call of one of the tools, name first; or with `several` a list of up to MAX_CALLS."""
+def _type(schema: Mapping[str, Any]) -> str:
+    if "enum" in schema:
+        return f"one of {', '.join(map(str, schema['enum']))}"
+    if schema.get("type") == "array":
+        return f"list of {_type(schema.get('items', {}))}"
+    return schema.get("format") or str(schema.get("type", "value"))
+
+
+def call_constraint(tools: Sequence[Tool], *, several: bool = False, source: str | None = None) -> Constraint:
+    """One call of one of the tools, name first; or with `several` a list of up to MAX_CALLS.
+
+    source: what was said, to take the arguments from (labkit.tools.grounding); None to leave them open.
+    """
     defs: dict[str, Any] = {}
-    calls = [_call_schema(i, tool, defs) for i, tool in enumerate(tools)]
+    calls = [_call_schema(i, tool, defs, source) for i, tool in enumerate(tools)]
     schema: dict[str, Any] = calls[0] if len(calls) == 1 else {"anyOf": calls}
     if several:
         schema = {"type": "array", "items": schema, "minItems": 1, "maxItems": MAX_CALLS}
@@ -67,9 +82,10 @@ def call_constraint(tools: Sequence[Tool], *, several: bool = False) -> Constrai
     return json_constraint(schema)
 
 
-def _call_schema(i: int, tool: Tool, defs: dict[str, Any]) -> dict[str, Any]:
+def _call_schema(i: int, tool: Tool, defs: dict[str, Any], source: str | None) -> dict[str, Any]:
     """The schema of a call; the tool's own definitions move to the root under names of their own."""
-    text = json.dumps({"additionalProperties": False, **tool.parameters})
+    parameters = tool.parameters if source is None else grounded(tool.parameters, source)
+    text = json.dumps({"additionalProperties": False, **parameters})
     arguments = bounded(json.loads(text.replace('"#/$defs/', f'"#/$defs/{i}.')))
     defs.update({f"{i}.{name}": schema for name, schema in arguments.pop("$defs", {}).items()})
     return {"type": "object", "required": ["name", "arguments"], "additionalProperties": False,

@@ -1,0 +1,150 @@
+"""The command `labkit`. Thin: a command parses, calls one function, and makes an exit code of the outcome.
+
+0: it worked. 1: it did not (the last line says why and what to do). 2: the command line is wrong.
+Modules are imported inside the commands, so that --help answers at once.
+"""
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from typer.core import TyperGroup
+
+from labkit.errors import BadRequest, LabkitError
+
+
+class _SaysWhatToDo(TyperGroup):
+    """A labkit error ends a command with its message, which says what to do, and no traceback."""
+
+    def invoke(self, ctx):
+        try:
+            return super().invoke(ctx)
+        except BadRequest as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(2) from None
+        except LabkitError as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(1) from None
+
+
+app = typer.Typer(
+    cls=_SaysWhatToDo, no_args_is_help=True, add_completion=False, rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="AI agents on small language models: a course and a lab kit. Start with: labkit lab",
+    epilog="Exit codes: 0 it worked, 1 it did not, 2 the command line is wrong.",
+)
+
+
+def _end(example: str, codes: str) -> str:
+    """The last lines of a command's help. The first character keeps the line breaks."""
+    return f"\b\nExample:    {example}\nExit codes: {codes}"
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from labkit import __version__
+        typer.echo(f"labkit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True,
+                                               help="Print the version and leave.")] = False) -> None:
+    # A Windows code page knows fewer characters than a model writes, and a pipe can hold any bytes.
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
+@app.command(epilog=_end("labkit lab --port=8899", "JupyterLab's own, 2 no lessons found"),
+             context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def lab(ctx: typer.Context,
+        no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False):
+    """Open the course in JupyterLab, on this machine only. Further options go to JupyterLab."""
+    from labkit.course.lessons import WHERE, notebooks_dir
+    from labkit.terminal import lab_arguments, run_lab
+    folder = notebooks_dir()
+    if folder is None or not folder.is_dir():
+        raise BadRequest(WHERE)
+    given = [*(["--no-browser"] if no_browser else []), *ctx.args]
+    raise typer.Exit(run_lab(lab_arguments(folder, given)))
+
+
+@app.command(epilog=_end("labkit doctor --json", "0 the course runs here, 1 something must be done"))
+def doctor(as_json: Json = False):
+    """Say what works on this machine, and what to do about the rest."""
+    from labkit import doctor as checks
+    report = checks.run(None if as_json else lambda check: typer.echo(checks.line(check)))
+    typer.echo(json.dumps(report.to_dict(), indent=2) if as_json else f"\n{report.verdict}")
+    raise typer.Exit(0 if report.ok else 1)
+
+
+@app.command(epilog=_end('labkit chat --system "Answer in one sentence."', "0 you left, 1 no model"))
+def chat(system: Annotated[str | None, typer.Option(help="Instructions for the model.")] = None,
+         max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 256,
+         temperature: Annotated[float, typer.Option(min=0.0, help="0 gives the likeliest answer.")] = 0.0,
+         seed: Annotated[int | None, typer.Option(help="Makes a temperature above 0 repeatable.")] = None,
+         backend: Annotated[str | None, typer.Option(help="A runtime as in labkit.connect().")] = None):
+    """Chat with the model. Ctrl-C stops an answer, /exit leaves."""
+    import labkit as lk
+    from labkit.terminal import CHAT_HELP, chat_loop, write
+    slm = lk.connect(backend) if backend else lk.connect()
+    prompt = "> " if sys.stdin.isatty() else ""
+    if prompt:
+        typer.echo(f"{slm.model}. {CHAT_HELP}")
+    chat_loop(slm, instructions=system, ask=lambda: input(prompt), write=write,
+              max_tokens=max_tokens, temperature=temperature, seed=seed)
+
+
+@app.command(epilog=_end("labkit run 00 01 --solved", "0 every cell ran, 1 a cell failed, 2 no such lesson"))
+def run(lessons: Annotated[list[str], typer.Argument(metavar="NN...", help="Numbers or paths of notebooks.")],
+        solved: Annotated[bool, typer.Option("--solved", help="Run the forms with the solutions.")] = False,
+        timeout: Annotated[float, typer.Option(min=1, help="Seconds for a whole lesson.")] = 300,
+        as_json: Json = False):
+    """Run lessons without a browser. The notebooks are not changed."""
+    from labkit.terminal import run_lessons
+    runs = []
+    for done in run_lessons(lessons, solved=solved, timeout_s=timeout):
+        runs.append(done)
+        if not as_json:
+            typer.echo(str(done))
+    if as_json:
+        typer.echo(json.dumps([{"ok": done.ok, **asdict(done)} for done in runs], indent=2))
+    raise typer.Exit(0 if all(done.ok for done in runs) else 1)
+
+
+@app.command(epilog=_end("labkit bench --compare", "0 measured, 1 the model did not start"))
+def bench(compare: Annotated[bool, typer.Option("--compare", help="Against llama-cpp-python alone.")] = False,
+          tools: Annotated[bool, typer.Option("--tools", help="Tool calls, on BFCL's cases.")] = False,
+          everything: Annotated[bool, typer.Option("--all", help="All of it, for a report.")] = False,
+          as_json: Json = False):
+    """Measure speed against this machine's memory bandwidth (about 15 s), or what an option names."""
+    from labkit.terminal import measure
+    chosen = {"bench": everything or not (compare or tools), "compare": everything or compare,
+              "bfcl": everything or tools}
+    found = {}
+    for name, wanted in chosen.items():
+        if wanted:
+            found[name] = measure(name)
+            if not as_json:
+                typer.echo(f"{found[name]}\n")
+    if as_json:
+        typer.echo(json.dumps({name: result.to_dict() for name, result in found.items()}, indent=2))
+
+
+@app.command(epilog=_end("labkit models", "0 the model is ready, 1 it is not"))
+def models(as_json: Json = False):
+    """Prepare the model that comes with the course, and list what is where."""
+    from labkit.terminal import prepared_models
+    found = prepared_models()
+    typer.echo(json.dumps(found.to_dict(), indent=2) if as_json else str(found))
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,63 @@
+"""A small table that shows itself in a notebook and in a terminal."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Table:
+    """Text cells. Columns after the first are right-aligned, but for a table of names and values."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    title: str = ""
+    note: str = ""
+
+    def __str__(self) -> str:
+        widths = [max(map(len, column)) for column in zip(self.columns, *self.rows, strict=True)]
+        rule = tuple("-" * width for width in widths)
+        lines = [self._line(cells, widths) for cells in (self.columns, rule, *self.rows)]
+        return "\n".join(part for part in (self.title, *lines, self.note) if part)
+
+    def _repr_markdown_(self) -> str:
+        rule = ("---", *["---:" if self._figures else "---"] * (len(self.columns) - 1))
+        lines = [f"| {' | '.join(map(_escape, cells))} |" for cells in (self.columns, rule, *self.rows)]
+        title = f"**{self.title}**" if self.title else ""
+        note = f"<small>{self.note}</small>" if self.note else ""
+        return "\n\n".join(part for part in (title, "\n".join(lines), note) if part)
+
+    @property
+    def _figures(self) -> bool:
+        return len(self.columns) > 2
+
+    def _line(self, cells: tuple[str, ...], widths: list[int]) -> str:
+        return "  ".join(text.rjust(width) if i and self._figures else text.ljust(width)
+                         for i, (text, width) in enumerate(zip(cells, widths, strict=True))).rstrip()
+
+    __repr__ = __str__
+
+
+def _escape(text: str) -> str:
+    return text.replace("|", r"\|")
+
+
+class Shown:
+    """Mixin: a result whose `table()` is how it shows itself."""
+
+    def table(self) -> Table:
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        return str(self.table())
+
+    def _repr_markdown_(self) -> str:
+        return self.table()._repr_markdown_()
+
+
+def size(n_bytes: float) -> str:
+    """Bytes in decimal units, as disks and bandwidths are given: 145 MB, 1.2 GB."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if abs(n_bytes) >= scale:
+            value = n_bytes / scale
+            return f"{value:.3g} {unit}" if value < 999.5 else f"{value:.0f} {unit}"
+    return f"{n_bytes:.0f} B"
