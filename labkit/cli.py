@@ -122,12 +122,13 @@ def run(lessons: Annotated[list[str], typer.Argument(metavar="NN...", help="Numb
 @app.command(epilog=_end("labkit bench --compare", "0 measured, 1 the model did not start"))
 def bench(compare: Annotated[bool, typer.Option("--compare", help="Against llama-cpp-python alone.")] = False,
           tools: Annotated[bool, typer.Option("--tools", help="Tool calls, on BFCL's cases.")] = False,
+          forms: Annotated[bool, typer.Option("--forms", help="The model in F16, Q8_0 and Q4_1.")] = False,
           everything: Annotated[bool, typer.Option("--all", help="All of it, for a report.")] = False,
           as_json: Json = False):
     """Measure speed against this machine's memory bandwidth (about 15 s), or what an option names."""
     from labkit.terminal import measure
-    chosen = {"bench": everything or not (compare or tools), "compare": everything or compare,
-              "bfcl": everything or tools}
+    chosen = {"bench": everything or not (compare or forms or tools), "compare": everything or compare,
+              "forms": everything or forms, "bfcl": everything or tools}
     found = {}
     for name, wanted in chosen.items():
         if wanted:

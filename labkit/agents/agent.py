@@ -78,5 +78,8 @@ class Agent:
 
 def _shown(result: Any) -> str:
     """A result as text for the model, cut when it is long: a megabyte would not fit its context."""
-    text = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False, default=str)
+    try:
+        text = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False, default=str)
+    except (TypeError, ValueError):  # keys that are no text, or a list that holds itself
+        text = str(result)
     return text if len(text) <= MAX_RESULT else f"{text[:MAX_RESULT]} … ({len(text) - MAX_RESULT} more characters)"

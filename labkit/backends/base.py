@@ -29,7 +29,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Chunk:
-    """A piece of the answer. The last one carries `finish_reason` and the token counts."""
+    """A piece of the answer. The last one carries `finish_reason` and the token counts.
+
+    Earlier ones may carry the counts so far. One without tokens says that a long prompt is being read.
+    """
 
     text: str = ""
     tokens: int = 1

@@ -16,7 +16,7 @@ from labkit.tools import calling
 from labkit.tools.constraint import Constraint
 from labkit.tools.messages import normalise
 from labkit.tools.schema import bounded
-from labkit.tools.tool import Tool, as_tools
+from labkit.tools.tool import as_tools
 
 Conversation = str | Sequence[Mapping[str, Any]]
 
@@ -71,7 +71,7 @@ class Chat:
 
     async def achat(self, conversation: Conversation, **arguments) -> Reply:
         """`chat` without blocking the event loop; cancelling the task stops the generation."""
-        stream = self.stream(conversation, **arguments)
+        stream = await asyncio.to_thread(self.stream, conversation, **arguments)
         try:
             return await asyncio.to_thread(lambda: stream.reply)
         except asyncio.CancelledError:

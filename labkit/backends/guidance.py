@@ -21,8 +21,14 @@ def matcher(engine, constraint: Constraint):
     """A fresh matcher for one generation. Raises BadRequest when the constraint cannot be compiled."""
     compiled = _compiled(_tokenizer(engine), constraint)
     if compiled.is_error():
-        raise BadRequest(f"This schema cannot be enforced: {compiled.get_error().splitlines()[0]}")
+        raise BadRequest(f"This schema cannot be enforced: {_reason(compiled.get_error())}")
     return compiled.deep_copy()
+
+
+def _reason(error: str) -> str:
+    """What was wrong: the first line, or for a regular expression the one that says it."""
+    lines = error.splitlines()
+    return next((line.removeprefix("error: ") for line in lines if line.startswith("error: ")), lines[0])
 
 
 def mask(matcher, logits: np.ndarray) -> None:

@@ -32,10 +32,13 @@ class LlamaCpp(Backend):
     def __init__(self, model: str | Path | None = None, *, context_length: int | None = None,
                  threads: int | None = None, gpu_layers: int = -1):
         from labkit.backends.llama_engine import shared_engine
-        from labkit.models.embedded import default_model
+        from labkit.models.embedded import default_model, display_name
         from labkit.models.hardware import usable_cores
+        for name, value in {"context_length": context_length, "threads": threads}.items():
+            if value is not None and not (isinstance(value, int) and value >= 1):
+                raise BadRequest(f"{name}={value!r}: use a whole number of at least 1, or leave it out.")
         path = Path(model) if model else default_model()
-        self.model = path.name.removesuffix(".gguf")
+        self.model = display_name(path)
         self._engine = shared_engine(path, context_length or 0, threads or usable_cores(), gpu_layers)
 
     @classmethod
@@ -80,13 +83,24 @@ class LlamaCpp(Backend):
         Contents are tokenized apart from the template, so a user who types <|im_end|> has written
         ten characters, not ended the turn.
         """
-        marks = [f"\ue000{i}\ue001" for i in range(len(messages))]
-        rendered = self._template(messages=[{**m, "content": mark} for m, mark in zip(messages, marks)]).prompt
+        marked = {f"\ue000{i}\ue001": message for i, message in enumerate(messages)}
+        rendered = self._render([{**message, "content": mark} for mark, message in marked.items()])
         tokens: list[int] = []
-        for message, mark in zip(messages, marks):
+        for mark, message in marked.items():
             before, _, rendered = rendered.partition(mark)
             tokens += self.engine.tokenize(before, special=True) + self.engine.tokenize(message["content"])
         return tokens + self.engine.tokenize(rendered, special=True)
+
+    def _render(self, messages: list[dict[str, Any]]) -> str:
+        from jinja2 import TemplateError
+        template = self._template
+        try:
+            text = template(messages=messages).prompt
+        except (TemplateError, ValueError) as error:  # a template's own rules, e.g. that roles must alternate
+            raise BadRequest(f"The chat template of {self.model} refuses these messages: {error}") from error
+        if missing := next((m for m in messages if m["content"] not in text), None):
+            raise BadRequest(f"The chat template of {self.model} has no place for a {missing['role']!r} message.")
+        return text
 
     @cached_property
     def _template(self):
@@ -104,28 +118,44 @@ class _Generation:
 
     def __init__(self, backend: LlamaCpp, request: Request, prompt: list[int]):
         self.backend, self.request = backend, request
+        self.engine = backend.engine  # held to the end of the step in progress when the backend is closed
         self.tokens, self.n_prompt, self.owner = prompt, len(prompt), next(_owners)
-        self.matcher = request.constraint and guidance.matcher(backend.engine, request.constraint)
+        self.matcher = request.constraint and guidance.matcher(self.engine, request.constraint)
         self.sample = Sampler(request.temperature, request.top_p, request.seed)
 
     def run(self) -> Iterator[Chunk]:
+        try:
+            yield from self._prefill()
+            yield from self._decode()
+        finally:
+            self.engine.release(self.owner)
+
+    def _prefill(self) -> Iterator[Chunk]:
+        """Read a long prompt in steps; a stop, or another thread's turn, comes in between."""
+        self.cached, more = self.engine.prefill(self.tokens, self.owner)
+        while more:
+            yield Chunk(tokens=0, usage=self._usage())
+            _, more = self.backend.engine.prefill(self.tokens, self.owner)
+
+    def _decode(self) -> Iterator[Chunk]:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        new, cached, reason = self._forced(), None, self._finished()
+        new, reason = self._forced(), self._finished()
         while reason is None:
-            token, hit = self.backend.engine.evaluate(self.tokens, self.owner, self._pick)
-            cached = hit if cached is None else cached
-            if self.backend.engine.ends(token):
+            token, _ = self.backend.engine.evaluate(self.tokens, self.owner, self._pick)
+            if self.engine.ends(token):
                 reason = "stop"
                 break
             new += [token, *self._accept(token)]
             if (reason := self._finished()) is None:
-                yield Chunk(self._text(decoder, new), len(new))
+                yield Chunk(self._text(decoder, new), len(new), usage=self._usage())
                 new = []
-        usage = Usage(self.n_prompt, len(self.tokens) - self.n_prompt, min(cached or 0, self.n_prompt))
-        yield Chunk(self._text(decoder, new) + decoder.decode(b"", True), len(new), reason, usage)
+        yield Chunk(self._text(decoder, new) + decoder.decode(b"", True), len(new), reason, self._usage())
+
+    def _usage(self) -> Usage:
+        return Usage(self.n_prompt, len(self.tokens) - self.n_prompt, self.cached)
 
     def _text(self, decoder, tokens: list[int]) -> str:
-        return decoder.decode(b"".join(map(self.backend.engine.piece, tokens)))
+        return decoder.decode(b"".join(map(self.engine.piece, tokens)))
 
     def _pick(self, logits: np.ndarray) -> int:
         if self.matcher:
@@ -151,5 +181,5 @@ class _Generation:
     def _finished(self) -> str | None:
         if self.matcher and self.matcher.is_stopped():
             return "stop"
-        full = len(self.tokens) > self.backend.engine.context_length
+        full = len(self.tokens) > self.engine.context_length
         return "length" if full or len(self.tokens) - self.n_prompt >= self.request.max_tokens else None

@@ -6,7 +6,7 @@ The context holds up to SLOTS token sequences. A request reuses the longest pref
 sequence already holds (shared, not copied), so a second turn, or a second request over the same
 instructions and tools, pays only for what is new. A slot belongs to whoever used it last: a
 generation that lost its slot, or stands half-read in another cell, prefills again when it goes on.
-Nobody waits for anybody longer than one step.
+Nobody waits for anybody longer than one step: a token, or BATCH tokens of a prompt.
 """
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ import itertools
 import os
 import threading
 import weakref
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from labkit.errors import ContextFull, LabkitError, ModelFileError
+from labkit.errors import BadRequest, ContextFull, LabkitError, ModelFileError
 from labkit.models.llama import captured_log, library
 
 SLOTS = 24    # sequences; they share the context's cells, so a slot costs nothing until used
+HELD = 1536   # tokens of other sequences kept: attention pays for every cell in use
+MIN_CONTEXT = 256
 BATCH = 512   # tokens evaluated at a time in prefill; also how soon an interrupt is heard
 
 
@@ -33,7 +36,7 @@ class Slot:
 
     seq: int
     tokens: list[int] = field(default_factory=list)
-    owner: int = 0   # the generation that used it last
+    owner: int = 0   # the generation that is using it, 0 when that is over
     used: int = 0    # when, on the engine's own clock
 
 
@@ -69,6 +72,8 @@ class Engine:
         self.n_vocab = self.c.llama_vocab_n_tokens(self.vocab)
         trained = self.c.llama_model_n_ctx_train(weights.model)
         self.context_length, self.threads = min(context_length or trained, trained), threads
+        if self.context_length < MIN_CONTEXT:
+            raise BadRequest(f"context_length={context_length}: use at least {MIN_CONTEXT} tokens.")
         self._ctx = self._new_context(threads)
         self._memory = self.c.llama_get_memory(self._ctx)
         self._batch = self.c.llama_batch_init(BATCH, 0, 1)
@@ -94,7 +99,7 @@ class Engine:
 
     def tokenize(self, text: str, special: bool = False) -> list[int]:
         """Token ids of `text`. With `special`, control tokens such as <|im_end|> are read as such."""
-        raw = text.encode("utf-8")
+        raw = text.encode("utf-8", "replace")
         room = len(raw) + 8
         ids = (self.c.llama_token * room)()
         count = self.c.llama_tokenize(self.vocab, raw, len(raw), ids, room, False, special)
@@ -129,10 +134,30 @@ class Engine:
             self._decode(slot, tokens[cached:])
             return pick(self._logits(-1)), cached
 
+    def prefill(self, tokens: list[int], owner: int) -> tuple[int, bool]:
+        """Bring the next BATCH of `tokens` into the cache; the last BATCH is left to `evaluate`.
+
+        Returns (how many tokens were already cached, whether there was anything to do).
+        """
+        with self._lock:
+            slot, cached = self._claim(tokens, owner)
+            if len(tokens) - cached <= BATCH:
+                return cached, False
+            self._decode(slot, tokens[cached:cached + BATCH])
+            return cached, True
+
+    def release(self, owner: int) -> None:
+        """The generation is over: what it left in the cache may go when room is needed."""
+        for slot in self._slots:
+            if slot.owner == owner:
+                slot.owner = 0
+
     def score(self, prefix: list[int], text: list[int]) -> float:
         """Sum of log P(token | all before it) in nats over `text` after `prefix`."""
         if not text:
             return 0.0
+        if len(prefix) + len(text) > self.context_length:
+            raise ContextFull(len(prefix) + len(text), self.context_length)
         with self._lock:
             slot, cached = self._claim(prefix, owner=0)
             self._decode(slot, prefix[cached:-1])
@@ -166,11 +191,21 @@ class Engine:
         slot.owner, slot.used = owner, next(self._clock)
         slot.tokens = slot.tokens[:keep]
         self._truncate(slot)
+        self._forget(slot)
         return slot, keep
+
+    def _forget(self, slot: Slot) -> None:
+        """Keep what was used last of the sequences that are over, up to HELD tokens and at least one of them."""
+        others = sorted((s for s in self._slots if s is not slot and s.tokens and not s.owner), key=lambda s: -s.used)
+        held = 0
+        for i, other in enumerate(others):
+            held += len(other.tokens)
+            if i and held > HELD:
+                self._drop(other)
 
     def _share(self, source: Slot, length: int) -> Slot:
         """Give the least recently used slot the first `length` tokens of `source`, without copying."""
-        slot = min((s for s in self._slots if s is not source), key=lambda s: s.used)
+        slot = self._least_needed(s for s in self._slots if s is not source)
         self._drop(slot)
         if length:
             self.c.llama_memory_seq_cp(self._memory, source.seq, slot.seq, 0, length)
@@ -206,11 +241,17 @@ class Engine:
         batch.logits[len(part) - 1] = all_logits or last
 
     def _make_room(self, keep: Slot) -> None:
-        """The cells are used up: forget the least recently used sequence."""
-        held = [s for s in self._slots if s is not keep and s.tokens]
+        """The cells are used up: forget a sequence."""
+        # The cache is asked, not `tokens`: after an interrupt it may hold cells that no slot claims.
+        held = [s for s in self._slots if s is not keep and self.c.llama_memory_seq_pos_max(self._memory, s.seq) >= 0]
         if not held:
             raise ContextFull(len(keep.tokens) + self._batch.n_tokens, self.context_length)
-        self._drop(min(held, key=lambda s: s.used))
+        self._drop(self._least_needed(held))
+
+    @staticmethod
+    def _least_needed(slots: Iterable[Slot]) -> Slot:
+        """The least recently used, those in the middle of an answer last."""
+        return min(slots, key=lambda s: (s.owner != 0, s.used))
 
 
 def _log_softmax_at(logits: np.ndarray, token: int) -> float:

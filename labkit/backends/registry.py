@@ -4,9 +4,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
+from inspect import signature
 
 from labkit.backends.base import Backend
-from labkit.errors import BackendUnavailable
+from labkit.errors import BackendUnavailable, BadRequest
 
 DEFAULT = "llama.cpp"
 
@@ -45,18 +46,17 @@ def connect(backend: str = DEFAULT, model: str | None = None, **settings):
     model: a file or id as the runtime names it; None for its default.
     settings: passed to the backend, e.g. context_length, threads (llama.cpp).
 
-    Raises BackendUnavailable with what would help, or ModelFileError.
+    Raises BackendUnavailable with what would help, BadRequest for an unknown setting, or ModelFileError.
     """
     from labkit.backends.chat import Chat
     kind = _load(_known().get(backend), backend)
     if why_not := kind.why_not():
         raise BackendUnavailable(f"{backend}: {why_not}")
-    try:
-        return Chat(kind(model, **settings))
-    except TypeError as error:
-        if "unexpected keyword" not in str(error):
-            raise
-        raise BackendUnavailable(f"{backend} has no such setting: {error}") from error
+    known = signature(kind).parameters
+    if unknown := sorted(settings.keys() - known.keys()):
+        names = ", ".join(name for name in known if name != "model")
+        raise BadRequest(f"{backend} has no setting {unknown[0]!r}. Use: {names}.")
+    return Chat(kind(model, **settings))
 
 
 def list_backends() -> Backends:

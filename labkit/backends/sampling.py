@@ -15,13 +15,20 @@ class Sampler:
         """logits: float32, one per token of the vocabulary; -inf for what is not allowed."""
         if self.temperature == 0:
             return int(logits.argmax())
-        weights = np.exp((logits - logits.max()) / self.temperature, dtype=np.float64)
+        with np.errstate(over="ignore"):  # at 1e-300 all but the likeliest go to -inf, as they should
+            scaled = (logits - logits.max()).astype(np.float64) / self.temperature
+        weights = np.exp(scaled)
         order = self._nucleus(weights)
         weights = weights[order]
         return int(self.random.choice(order, p=weights / weights.sum()))
 
     def _nucleus(self, weights: np.ndarray) -> np.ndarray:
         """The fewest tokens, likeliest first, whose share of the probability reaches top_p."""
-        order = np.argsort(-weights, kind="stable")
+        if self.top_p == 1:
+            return np.flatnonzero(weights)
+        # All tokens below this share together miss less than 1 - top_p: no need to sort them, and they are
+        # nearly all of the vocabulary.
+        candidates = np.flatnonzero(weights >= (1 - self.top_p) / len(weights) * weights.sum())
+        order = candidates[np.argsort(-weights[candidates], kind="stable")]
         share = np.cumsum(weights[order]) / weights.sum()
         return order[:int(np.searchsorted(share, self.top_p)) + 1]

@@ -24,6 +24,7 @@ class Stream:
         self._usage: Usage | None = None
         self._reason: str | None = None
         self._stopped = False
+        self._error: Exception | None = None
         self._reply: Reply | None = None
         self._pieces = self._read()
 
@@ -35,27 +36,30 @@ class Stream:
 
     def _read(self) -> Iterator[str]:
         try:
-            for chunk in self._chunks:
+            while not (self._reason or self._stopped) and (chunk := next(self._chunks, None)):
                 self._take(chunk)
                 if piece := self._ready():
                     yield piece
-                if self._reason or self._stopped:
-                    break
             if piece := self._ready(everything=True):
                 yield piece
+        except Exception as error:
+            self._error = error
+            raise
         finally:
             self._close()
 
     def stop(self) -> None:
-        """End the generation after the token in progress. Safe from another thread."""
+        """End the answer after the step in progress (a token, or a batch of a long prompt). Safe from any thread."""
         self._stopped = True
 
     @property
     def reply(self) -> Reply:
-        """The whole answer; reads the rest of the stream first if some is left."""
+        """The whole answer; reads the rest of the stream first if some is left. A failed stream fails again."""
         if self._reply is None:
             for _ in self:
                 pass
+            if self._error:
+                raise self._error
             self._reply = self._finish(self._raw_reply())
         return self._reply
 

@@ -1,7 +1,6 @@
 """One turn with tools: decide for a call or for words, then write it under a constraint."""
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,7 +8,9 @@ from typing import Any
 from labkit.backends.base import Backend, Chunk
 from labkit.backends.options import Options
 from labkit.backends.reply import Reply
+from labkit.errors import IncompleteOutput, ToolError
 from labkit.tools import calling, choosing
+from labkit.tools.call import ToolCall
 from labkit.tools.choosing import Choice
 from labkit.tools.messages import ERROR
 from labkit.tools.tool import Tool
@@ -45,10 +46,24 @@ class ToolTurn:
     def finish(self, reply: Reply) -> Reply:
         """The reply with its calls read, or its words as they are."""
         reply = replace(reply, confidence=self.choice and self.choice.confidence)
-        if self.in_words() or reply.finish_reason == "cancelled":
+        if self.in_words():
             return reply
+        if reply.finish_reason == "cancelled":
+            return replace(reply, text="")  # half a call is nothing to show
         calls = calling.read_calls(reply.text, reply.finish_reason, self.options.max_tokens)
+        for call in calls:
+            self._check(call)
         return replace(reply, text="", tool_calls=calls, finish_reason="tool_calls")
+
+    def _check(self, call: ToolCall) -> None:
+        """A runtime that cannot enforce a constraint may have written anything."""
+        tool = next((tool for tool in self.tools if tool.name == call.name), None)
+        if tool is None:
+            raise IncompleteOutput(f"No valid result: the model called {call.name!r}, which was not offered.")
+        try:
+            tool.check(call.arguments)
+        except ToolError as error:
+            raise IncompleteOutput(f"No valid result: {error}") from error
 
     def _choose(self) -> Choice:
         auto = self.mode == "auto"
@@ -68,7 +83,10 @@ class ToolTurn:
             f', or "{_WORDS}" when no tool fits.' if auto else ".")
         request = self.options.request(calling.with_instructions(self.messages, prompt),
                                        calling.json_constraint({"enum": names}))
-        name = json.loads("".join(chunk.text for chunk in self.backend.generate(request)))
+        chunks = list(self.backend.generate(request))
+        name = calling.read_json("".join(chunk.text for chunk in chunks), chunks[-1].finish_reason, request.max_tokens)
+        if name not in names:
+            raise IncompleteOutput(f"No valid result: asked for one of {', '.join(names)}, the model wrote {name!r}.")
         return Choice(next((tool for tool in self.tools if tool.name == name), None), 1.0)
 
 

@@ -119,13 +119,15 @@ def hour_in(text: str) -> int | None:
     return next((hour for hour in afternoon if 9 <= hour <= 17), None)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Readings(Shown):
     """What each reader made of the same texts: {reader: {text: label}}, and seconds per text."""
 
     said: tuple[Said, ...]
     answers: Mapping[str, Mapping[str, Any]]
     seconds: Mapping[str, float]
+
+    __repr__ = Shown.__str__
 
     def right(self, reader: str, kind: str | None = None) -> tuple[int, int]:
         """(right, of how many), for one kind of text or all."""

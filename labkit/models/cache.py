@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,9 +23,8 @@ def atomic_file(path: Path) -> Iterator[Path]:
     A crash or a full disk leaves at worst a stray `.part` file, never a half file under the name.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".", suffix=".part")
-    os.close(handle)
-    part = Path(name)
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.part")
+    part.touch(exist_ok=False)  # with the user's umask, so that a shared cache can be shared
     try:
         yield part
         os.replace(part, path)

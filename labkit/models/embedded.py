@@ -8,6 +8,7 @@ three quarters of its speed; `labkit bench --forms` measures all of it.
 from __future__ import annotations
 
 import atexit
+import os
 import shutil
 import tempfile
 import warnings
@@ -58,12 +59,11 @@ def default_model() -> Path:
     room at all the wheel's own file runs, with a warning that says what that costs.
     """
     source, cached = wheel_file(), form_path()
-    for target in _places(cached):
+    for place in (lambda: cached, lambda: _temporary(cached.name)):
         try:
-            return target if target.is_file() else _reencode(source, target)
+            return _made(source, place())
         except (OSError, ModelFileError):
-            if target.is_file():  # another process made it meanwhile
-                return target
+            continue
     warnings.warn(
         f"No room for the {DEFAULT_FORM} form in {cached.parent} or the temporary folder: running the "
         "wheel's Q4_1, which answers worse. Free 300 MB or set LABKIT_HOME to a folder with room.",
@@ -72,9 +72,11 @@ def default_model() -> Path:
     return source
 
 
-def _places(cached: Path):
-    yield cached
-    yield _temporary(cached.name)
+def display_name(path: Path) -> str:
+    """How a model file is called: the embedded model by name and form, another file by its own name."""
+    if path.name in (form_path().name, Path(WHEEL_FILE).name):
+        return path.name.split("-from-")[0].removesuffix(".gguf").replace(".", " ")
+    return path.name.removesuffix(".gguf")
 
 
 @cache
@@ -85,9 +87,14 @@ def _temporary(name: str) -> Path:
     return Path(folder) / name
 
 
-def _reencode(source: Path, target: Path) -> Path:
-    """Write `source` as Q8_0 to `target`, whole or not at all."""
+def _made(source: Path, target: Path) -> Path:
+    """`target`, written from `source` in the default form if it is not there, whole or not at all."""
     from labkit.models.quantise import quantise
-    with atomic_file(target) as part:
-        quantise(source, part, DEFAULT_FORM)
+    try:
+        if not target.is_file():
+            with atomic_file(target) as part:
+                quantise(source, part, DEFAULT_FORM)
+    except OSError:
+        if not os.path.isfile(target):  # another process may have made it meanwhile
+            raise
     return target

@@ -1,6 +1,7 @@
 """Re-encode a GGUF's weights with llama.cpp's own quantiser."""
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from labkit.errors import BadRequest, ModelFileError
@@ -21,6 +22,6 @@ def quantise(source: Path, target: Path, form: str) -> None:
     params.ftype = getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{form}")
     params.allow_requantize = True  # the source is already Q4_1
     with captured_log() as log:
-        failed = llama_cpp.llama_model_quantize(str(source).encode(), str(target).encode(), params)
+        failed = llama_cpp.llama_model_quantize(os.fsencode(source), os.fsencode(target), params)
     if failed:
         raise ModelFileError(f"{Path(source).name} could not be written as {form}: {log.reason()}")

@@ -22,7 +22,8 @@ def parse_choice(choice: Any, tools: Sequence[Tool]) -> tuple[str, list[Tool]]:
     A tool by name, as a string or as OpenAI's dict, is "required" with that tool alone.
     """
     if isinstance(choice, Mapping):
-        choice = choice.get("function", {}).get("name")
+        function = choice.get("function")
+        choice = function.get("name") if isinstance(function, Mapping) else dict(choice)
     if choice == "none" or not tools:
         if choice not in ("none", "auto"):
             raise BadRequest(f"tool_choice={choice!r} needs tools. Pass tools=[…].")
@@ -100,13 +101,19 @@ def json_constraint(schema: Mapping[str, Any]) -> Constraint:
 def read_calls(text: str, finish_reason: str, max_tokens: int) -> list[ToolCall]:
     """The calls in a model's constrained answer. Raises IncompleteOutput when it was cut short."""
     value = read_json(text, finish_reason, max_tokens)
-    return [ToolCall(call["name"], call["arguments"]) for call in (value if isinstance(value, list) else [value])]
+    calls = value if isinstance(value, list) else [value]
+    if not all(isinstance(call, dict) and call.keys() == {"name", "arguments"} for call in calls):
+        raise IncompleteOutput(f"No valid result: the answer is no tool call: {text[:200]}")
+    return [ToolCall(call["name"], call["arguments"]) for call in calls]
 
 
 def read_json(text: str, finish_reason: str, max_tokens: int) -> Any:
     """The JSON value of a constrained answer. Raises IncompleteOutput when it was cut short."""
     try:
-        return json.loads(text)
+        value = json.loads(text)
+        if finish_reason == "length" and isinstance(value, (int, float)):
+            raise ValueError("more digits may have followed")
+        return value
     except ValueError as error:
         why = (f"the answer ended at {max_tokens} tokens or the context's end, before its JSON did. "
                "Raise max_tokens, or bound the schema (maxLength, maxItems)."

@@ -36,8 +36,8 @@ def choose(request: str, tools: Sequence[Tool], score: Score, *, allow_none: boo
 
     score: log-likelihood (nats) of each text as the answer to its messages.
     """
-    prompts = [_FOR_TOOL.format(signature(tool)) for tool in tools] + list(_FOR_NO_TOOL if allow_none else ())
-    scores = score([(_messages(prompt), request) for prompt in prompts])
+    prompts = [prompt_for(tool) for tool in tools] + [_messages(p) for p in _FOR_NO_TOOL if allow_none]
+    scores = score([(prompt, request) for prompt in prompts])
     fits = scores[:len(tools)]
     best = max(range(len(tools)), key=fits.__getitem__)
     if not allow_none:
@@ -56,6 +56,11 @@ def _share(scores: Sequence[float], chosen: float) -> float:
 
 def _messages(prompt: str) -> list[dict]:
     return [{"role": "system", "content": _WRITER}, {"role": "user", "content": prompt}]
+
+
+def prompt_for(tool: Tool) -> list[dict]:
+    """The messages to which a request for this tool would be the answer."""
+    return _messages(_FOR_TOOL.format(signature(tool)))
 
 
 def signature(tool: Tool) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from labkit.errors import BadRequest
 
+_ANSWER = "Tell me the answer in one short sentence, with the values of the result."
 ERROR = "Error: "  # how a tool's message begins when the tool failed
 ROLES = ("system", "developer", "user", "assistant", "tool")
 
@@ -61,10 +62,10 @@ def flatten(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
 
 def _flat(message: Mapping[str, Any]) -> dict[str, str]:
     if message["role"] == "tool":
-        return {"role": "user", "content": f"<tool_response>\n{message['content']}\n</tool_response>"}
+        return {"role": "user", "content": f"Result: {message['content']}\n{_ANSWER}"}
     content = message["content"]
     if calls := message.get("tool_calls"):
-        content = "\n".join([content, *(f"<tool_call>\n{_call_text(c)}\n</tool_call>" for c in calls)]).strip()
+        content = "\n".join([content, *(_call_text(c) for c in calls)]).strip()
     return {"role": message["role"], "content": content}
 
 
@@ -73,6 +74,6 @@ def _call_text(call: Mapping[str, Any]) -> str:
         function = call["function"]
         arguments = function["arguments"]
         arguments = json.loads(arguments) if isinstance(arguments, str) else arguments
-        return json.dumps({"name": function["name"], "arguments": arguments}, ensure_ascii=False)
+        return well_formed(f"{function['name']}({json.dumps(arguments, ensure_ascii=False)})")
     except (KeyError, TypeError, ValueError) as error:
         raise BadRequest(f"A tool call in the messages is not in OpenAI's form: {error!r}") from error

@@ -11,6 +11,11 @@ from labkit.errors import BadRequest
 
 MAX_TEXT = 240   # characters of a string argument that says nothing about its length
 MAX_ITEMS = 16   # items of an array that says nothing about its length
+MAX_INTEGER = 2**53 - 1
+_LIMITS = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}
+_LENGTHS = {"time": 32, "date-time": 32, "date": 0, "uuid": 0, "ipv4": 0, "ipv6": 0}  # 0: ends by itself
+_ENDLESS = re.compile(r"[*+]|,\}")  # a pattern with one of these may match without end
+_VALUES = ("enum", "const", "default", "examples")  # keywords that hold values, not schemas
 
 
 def arguments_model(function: Callable, name: str):
@@ -19,20 +24,24 @@ def arguments_model(function: Callable, name: str):
     Raises BadRequest for a parameter without a type hint, or one that cannot be named (*args).
     """
     from pydantic import ConfigDict, Field, create_model
-    from pydantic.errors import PydanticSchemaGenerationError
-    hints = _hints(function, name)
-    about = parameter_docs(inspect.getdoc(function) or "", list(inspect.signature(function).parameters))
+    from pydantic.errors import PydanticInvalidForJsonSchema, PydanticSchemaGenerationError
+    hints, parameters = _hints(function, name), inspect.signature(function).parameters
+    about = parameter_docs(inspect.getdoc(function) or "", list(parameters))
     fields = {}
-    for key, parameter in inspect.signature(function).parameters.items():
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            raise BadRequest(f"Tool {name!r} takes *{key}. Give every parameter a name and a type.")
+    for key, parameter in parameters.items():
+        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            raise BadRequest(f"Tool {name!r} cannot be given {key!r} by name. Give every parameter a name and a type, "
+                             "without *, ** or /.")
         if key not in hints:
             raise BadRequest(f"Tool {name!r} has no type hint for {key!r}. Write for example {key}: str.")
         default = ... if parameter.default is parameter.empty else parameter.default
-        fields[key] = (hints[key], Field(default, description=about.get(key)))
+        # By alias: a parameter may be called json, copy or _x, which a pydantic model keeps for itself.
+        fields[f"arg_{key}"] = (hints[key], Field(default, alias=key, description=about.get(key)))
     try:
-        return create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
-    except PydanticSchemaGenerationError as error:
+        model = create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
+        model.model_json_schema()
+        return model
+    except (PydanticSchemaGenerationError, PydanticInvalidForJsonSchema) as error:
         raise BadRequest(f"Tool {name!r} has a type no JSON can carry: {str(error).splitlines()[0]}") from error
 
 
@@ -41,6 +50,8 @@ def _hints(function: Callable, name: str) -> dict[str, Any]:
         return typing.get_type_hints(function, include_extras=True)
     except NameError as error:
         raise BadRequest(f"Tool {name!r} has a type hint that is not defined: {error}") from error
+    except TypeError as error:
+        raise BadRequest(f"Tool {name!r} is no plain function. Write a def with type hints that calls it.") from error
 
 
 def parameter_docs(doc: str, names: list[str]) -> dict[str, str]:
@@ -68,22 +79,39 @@ def slim(schema: Any) -> Any:
         return [slim(item) for item in schema]
     if not isinstance(schema, Mapping):
         return schema
-    kept = {k: ({n: slim(s) for n, s in v.items()} if k in ("properties", "$defs") else slim(v))
+    return {k: ({n: slim(s) for n, s in v.items()} if k in ("properties", "$defs") else slim(v))
+            if k not in _VALUES else v
             for k, v in schema.items() if k != "title" or not isinstance(v, str)}
-    return kept
 
 
-def bounded(schema: Any) -> Any:
-    """The schema with an end to every string and array, so that a small model cannot run on forever."""
+def bounded(schema: Any, *, close: bool = True) -> Any:
+    """The schema with an end to everything, so that a small model cannot run on forever.
+
+    What obeys it obeys `schema` too: texts and lists get a length, integers stay exact in every JSON
+    reader, and objects hold the properties they name, no others (`close`).
+    """
     if isinstance(schema, list):
-        return [bounded(item) for item in schema]
+        return [bounded(item, close=close) for item in schema]
     if not isinstance(schema, Mapping):
         return schema
-    ends = {k: ({n: bounded(s) for n, s in v.items()} if k in ("properties", "$defs") else bounded(v))
-            if k not in ("enum", "const", "default", "examples") else v for k, v in schema.items()}
-    kind = ends.get("type")
-    if kind == "string" and not ends.keys() & {"enum", "const", "format", "pattern", "maxLength"}:
-        ends["maxLength"] = max(MAX_TEXT, ends.get("minLength", 0))
-    if kind == "array" and "maxItems" not in ends:
-        ends["maxItems"] = max(MAX_ITEMS, ends.get("minItems", 0))
+    close = close and "allOf" not in schema  # each part would refuse the other parts' properties
+    ends = {k: ({n: bounded(s) for n, s in v.items()} if k in ("properties", "$defs") else bounded(v, close=close))
+            if k not in _VALUES else v for k, v in schema.items()}
+    kinds = ends.get("type") if isinstance(ends.get("type"), list) else [ends.get("type")]
+    if not ends.keys() & {"enum", "const"}:
+        for kind in kinds:
+            _bound(ends, kind)
+    if close and "properties" in ends:
+        ends.setdefault("additionalProperties", False)
     return ends
+
+
+def _bound(ends: dict[str, Any], kind: str | None) -> None:
+    if kind == "array":
+        ends.setdefault("maxItems", max(MAX_ITEMS, ends.get("minItems", 0)))
+    elif kind == "integer" and not ends.keys() & _LIMITS:
+        ends["minimum"], ends["maximum"] = -MAX_INTEGER, MAX_INTEGER
+    elif kind == "string" and _ENDLESS.search(ends.get("pattern", "*")):
+        length = _LENGTHS.get(ends.get("format"), MAX_TEXT)
+        if length:
+            ends.setdefault("maxLength", max(length, ends.get("minLength", 0)))

@@ -1,11 +1,12 @@
 """Python functions, and OpenAI tool descriptions, as tools."""
 from __future__ import annotations
 
+import asyncio
 import inspect
 import json
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,7 +32,7 @@ class Tool:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
             raise BadRequest(f"{self.name!r} cannot name a tool: use 1 to 64 letters, digits, '_', '-' or '.'.")
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, /, *args, **kwargs):
         """The function itself, as if it had not been decorated."""
         if self.function is None:
             raise ToolError(f"Tool {self.name!r} has no function here: the caller runs it.")
@@ -45,7 +46,8 @@ class Tool:
     def check(self, arguments: Mapping[str, Any]) -> None:
         """Raise ToolError, in words a model can act on, when the arguments do not fit the schema."""
         from jsonschema import Draft202012Validator
-        errors = list(Draft202012Validator(self.parameters).iter_errors(dict(arguments)))
+        given = dict(arguments) if isinstance(arguments, Mapping) else arguments
+        errors = list(Draft202012Validator(self.parameters).iter_errors(given))
         if errors:
             where = ".".join(map(str, errors[0].absolute_path)) or "the arguments"
             raise ToolError(f"{self.name}: {where}: {errors[0].message}")
@@ -68,14 +70,15 @@ class Tool:
         except ValidationError as error:
             first = error.errors()[0]
             raise ToolError(f"{self.name}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-        return {key: getattr(model, key) for key in type(model).model_fields}
+        return {field.alias: getattr(model, key) for key, field in type(model).model_fields.items()}
 
     def _timed(self, arguments: dict[str, Any]) -> Any:
         outcome: dict[str, Any] = {}
 
         def work() -> None:
             try:
-                outcome["result"] = self(**arguments)
+                result = self(**arguments)
+                outcome["result"] = asyncio.run(result) if inspect.iscoroutine(result) else result
             except BaseException as error:  # also SystemExit: a tool must not end the agent
                 outcome["error"] = error
 
@@ -110,6 +113,8 @@ def tool(function: Callable | None = None, *, name: str | None = None, descripti
 
 def as_tools(tools: Sequence[Any] | None) -> list[Tool]:
     """Tools from a mixed list of Tool, functions and OpenAI dicts. Raises BadRequest on a name clash."""
+    if isinstance(tools, (str, Mapping)) or not isinstance(tools, Iterable | None):
+        raise BadRequest(f"tools={tools!r}: give a list of functions or OpenAI tool dicts.")
     made = [_as_tool(item) for item in tools or ()]
     names = [t.name for t in made]
     if clash := {n for n in names if names.count(n) > 1}:
@@ -134,9 +139,11 @@ def from_openai(item: Mapping[str, Any]) -> Tool:
     function = item.get("function", item)
     if not isinstance(function, Mapping) or "name" not in function:
         raise BadRequest('A tool dict looks like {"type": "function", "function": {"name": …, "parameters": …}}.')
-    parameters = function.get("parameters") or {"type": "object", "properties": {}}
+    parameters = function.get("parameters") or {"properties": {}}
     try:
         Draft202012Validator.check_schema(parameters)
     except SchemaError as error:
         raise BadRequest(f"Tool {function['name']!r} has an invalid schema: {error.message}") from error
-    return Tool(function["name"], function.get("description") or "", parameters)
+    if not isinstance(parameters, Mapping) or parameters.get("type", "object") != "object":
+        raise BadRequest(f"Tool {function['name']!r}: parameters must describe an object, the arguments by name.")
+    return Tool(function["name"], function.get("description") or "", {"type": "object", **parameters})

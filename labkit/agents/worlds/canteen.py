@@ -116,7 +116,7 @@ class LearningCook:
             if reward is not None:
                 self.learn(percept.dishes[percept.last], reward)
         spread = np.linalg.inv(self.precision)
-        taste = self.random.multivariate_normal(spread @ self.evidence, spread)
+        taste = self.random.multivariate_normal(spread @ self.evidence, spread, method="cholesky")
         return max(percept.dishes, key=lambda dish: taste @ np.array([1.0, *percept.dishes[dish]]))
 
 

@@ -132,7 +132,7 @@ def draw(rooms: Mapping[str, Room]) -> Any:
         inside, _, heating, dial = zip(*room.history, strict=True)
         low = room.wish - 4
         axis.axhspan(room.wish - COMFORT, room.wish + COMFORT, color="0.88")
-        axis.text(23.9, room.wish + 1.1, "grey: comfortable", fontsize=8, ha="right", color="0.3")
+        axis.text(0.2, room.wish + 1.1, "grey: comfortable", fontsize=8, color="0.3")
         axis.plot(hours[:len(inside)], inside, color="black", lw=1, ls="-", marker="")
         axis.plot(hours[:len(dial)], dial, color="0.5", lw=1, ls=":", marker="")
         axis.fill_between(hours[:len(inside)], low, low + 0.8, where=heating, fc="black", step="post", lw=0)

@@ -61,6 +61,7 @@ class Town:
         self.orders = self._orders(messages, stops)
         self.at, self.minute, self.on_time = self.depot, 0, 0
         self.waiting, self.route = dict(self.orders), [self.depot]
+        self.visits: dict[str, int] = {}  # address: minute of its first visit
 
     def _orders(self, messages, stops: int) -> dict[Any, Order]:
         """{what the agent sees: the order}, one per address. Without messages a tour meets all deadlines."""
@@ -99,6 +100,7 @@ class Town:
         self.minute += round(self.minutes(self.at, goal) * self.random.uniform(1.0, 1.2)) + UNLOAD
         self.route += self.way(self.at, goal)[1:]
         self.at = goal
+        self.visits.setdefault(action, self.minute)
         for key in [key for key, order in self.waiting.items() if order.address == action]:
             self.on_time += self.waiting.pop(key).deadline >= self.minute
 
@@ -200,7 +202,7 @@ def draw(towns: Mapping[str, Town]) -> Any:
     """A map per town: streets (thicker is faster), addresses with deadlines, the way driven so far."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.4 * len(towns), 4.4), layout="constrained")
+    figure = Figure(figsize=(4.4 * len(towns), 4.8), layout="constrained")
     axes = figure.subplots(1, len(towns), squeeze=False)[0]
     for axis, (name, town) in zip(axes, towns.items(), strict=True):
         _draw_map(axis, town)
@@ -213,13 +215,15 @@ def _draw_map(axis, town: Town) -> None:
         axis.plot(*zip(a, b, strict=True), color="0.78", lw=0.5 + 12 / street["minutes"], ls="-", marker="")
     way = [(x + 0.07, y - 0.07) for x, y in town.route]
     axis.plot(*zip(*way, strict=True), color="black", ls="-", marker="", lw=1.6, zorder=3)
-    for i in range(1, len(way) - 1, 3):  # arrows, so that the direction is seen
-        axis.annotate("", xy=way[i + 1], xytext=way[i], arrowprops={"arrowstyle": "-|>", "fc": "black"})
-    due = {order.address: f"\nby {clock(order.deadline)}" for order in town.orders.values()}
+    due = {order.address: f"\ndue {clock(order.deadline)}" for order in town.orders.values()}
+    for number, (name, minute) in enumerate(town.visits.items(), start=1):
+        due[name] = f"{due.get(name, '')}\n{number}. at {clock(minute)}"
     for name, corner in {"depot": town.depot, **town.where}.items():
         marker, fill = ("D", "black") if name == "depot" else ("s" if name in due else "o", "white")
         axis.plot(*corner, marker, mfc=fill, mec="black", ms=7, zorder=4)
-        axis.annotate(name + due.get(name, ""), corner, xytext=(5, 5), textcoords="offset points", fontsize=8,
-                      zorder=5, bbox={"fc": "white", "ec": "none", "alpha": 0.7, "pad": 0.3})
-    axis.set(xticks=[], yticks=[], aspect="equal", xlim=(-0.4, SIZE + 0.4), ylim=(-0.5, SIZE))
+        label = axis.annotate(name + due.get(name, ""), corner, xytext=(5, 5), textcoords="offset points",
+                              fontsize=8, zorder=5)
+        label.set_bbox({"fc": "white", "ec": "none", "alpha": 0.75, "pad": 0.3})
+        label.set_in_layout(False)
+    axis.set(xticks=[], yticks=[], aspect="equal", xlim=(-0.4, SIZE + 0.3), ylim=(-0.4, SIZE + 0.1))
     axis.spines[:].set_visible(False)

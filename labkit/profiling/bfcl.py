@@ -1,0 +1,165 @@
+"""Tool calls on the Berkeley Function Calling Leaderboard's cases, through the public API.
+
+Data and checker are those of the wheel `bfcl-eval` (Apache-2.0). It is a test set: never train on it,
+never choose a wording by it (data/tool_requests has a dev split for that).
+
+simple_python: one tool, one call. multiple: two to four tools, one call. Both run as tool_choice
+"required" (a call must come) and as "auto" (the model may answer in words, which is wrong here).
+irrelevance: no tool fits; right is not to call.
+"""
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import sys
+import time
+import types
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Any
+
+from labkit.errors import BackendUnavailable, BadRequest, IncompleteOutput
+from labkit.table import Shown, Table
+
+WHEEL = "bfcl-eval"
+RUNS = (("simple_python", "required"), ("multiple", "required"),
+        ("simple_python", "auto"), ("multiple", "auto"), ("irrelevance", "auto"))
+SAMPLE = 100      # cases a category by default, spread evenly over all of them
+MAX_TOKENS = 160
+_TYPES = {"dict": "object", "float": "number", "tuple": "array", "any": "string"}
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One category in one mode."""
+
+    category: str
+    mode: str
+    right: int
+    cases: int
+    median_s: float
+
+    @property
+    def share(self) -> float:
+        return self.right / self.cases
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95 % interval of the share."""
+        n, p, z = self.cases, self.share, 1.96
+        middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+        return (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
+
+
+@dataclass(frozen=True)
+class Report(Shown):
+    """What `run` found."""
+
+    model: str
+    results: tuple[Result, ...]
+
+    def table(self) -> Table:
+        rows = tuple((f"{r.category}, {r.mode}", f"{r.share:.1%}", "{:.0%} to {:.0%}".format(*r.interval),
+                      str(r.cases), f"{r.median_s:.2f} s") for r in self.results)
+        return Table(("BFCL category, tool_choice", "right", "95 % interval", "cases", "median call"), rows,
+                     title=f"Tool calls: {self.model}", note="Official checker; untrained model, greedy.")
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"model": self.model, "results": [{**asdict(r), "share": r.share} for r in self.results]}
+
+
+def run(chat=None, *, cases: int | None = SAMPLE, progress: Progress | None = None) -> Report:
+    """Ask every case and check the calls. cases: per category; None for all (about 10 min on 2 cores).
+
+    Raises BackendUnavailable when the wheel with the cases is not installed.
+    """
+    import labkit
+    chat = chat or labkit.connect()
+    sets = {category: load(category, cases) for category in {c for c, _ in RUNS}}
+    total, done, results = sum(len(sets[c]) for c, _ in RUNS), 0, []
+    for category, mode in RUNS:
+        outcomes = []
+        for case in sets[category]:
+            outcomes.append(_ask(chat, category, mode, case))
+            done += 1
+            if progress:
+                progress(done, total, f"{category}, {mode}")
+        right, seconds = zip(*outcomes, strict=True)
+        results.append(Result(category, mode, sum(right), len(right), statistics.median(seconds)))
+    return Report(chat.model, tuple(results))
+
+
+def load(category: str, cases: int | None = None) -> list[dict[str, Any]]:
+    """The cases of a category with their accepted answers, evenly thinned to at most `cases`."""
+    folder = _folder() / "data"
+    items = list(_lines(folder / f"BFCL_v4_{category}.json"))
+    answers_file = folder / "possible_answer" / f"BFCL_v4_{category}.json"
+    answers = {a["id"]: a["ground_truth"] for a in _lines(answers_file)} if answers_file.is_file() else {}
+    step = max(1, len(items) // cases) if cases else 1
+    return [{**item, "answer": answers.get(item["id"], [])} for item in items[::step][:cases]]
+
+
+def _ask(chat, category: str, mode: str, case: dict[str, Any]) -> tuple[bool, float]:
+    tools = [openai_tool(function) for function in case["function"]]
+    started = time.perf_counter()
+    try:
+        reply = chat.chat(case["question"][0], tools=tools, tool_choice=mode, max_tokens=MAX_TOKENS)
+        calls = [{call.name: call.arguments} for call in reply.tool_calls]
+    except (BadRequest, IncompleteOutput):
+        calls = [{"": {}}]  # an answer, but no valid one
+    seconds = time.perf_counter() - started
+    if category == "irrelevance":
+        return not calls, seconds
+    checked = _checker()(case["function"], calls, case["answer"], _python(), category, "labkit")
+    return bool(checked["valid"]), seconds
+
+
+def openai_tool(function: dict[str, Any]) -> dict[str, Any]:
+    """A BFCL function as an OpenAI tool: its types by JSON schema's names."""
+    return {"type": "function", "function": {**function, "parameters": _schema(function["parameters"])}}
+
+
+def _schema(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_schema(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    new = {key: _schema(item) for key, item in value.items() if key != "optional"}
+    if isinstance(new.get("type"), str):
+        new["type"] = _TYPES.get(new["type"], new["type"])
+    return new
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open(encoding="utf-8") as file:
+        yield from (json.loads(line) for line in file if line.strip())
+
+
+def _folder() -> Path:
+    try:
+        return Path(str(distribution(WHEEL).locate_file("bfcl_eval")))
+    except PackageNotFoundError:
+        raise BackendUnavailable(
+            f"The cases are in the wheel {WHEEL}. Run: pip install --no-deps {WHEEL}==2026.3.23") from None
+
+
+def _checker():
+    """The official AST checker. Its table of models would import every provider's client: stand in for it."""
+    name = "bfcl_eval.constants.model_config"
+    if name not in sys.modules:
+        class Models(dict):
+            def __missing__(self, _):
+                return types.SimpleNamespace(underscore_to_dot=False)
+        sys.modules[name] = types.ModuleType(name)
+        sys.modules[name].MODEL_CONFIG_MAPPING = Models()
+    from bfcl_eval.eval_checker.ast_eval.ast_checker import ast_checker
+    return ast_checker
+
+
+def _python():
+    from bfcl_eval.constants.enums import Language
+    return Language.PYTHON

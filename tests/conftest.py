@@ -1,0 +1,82 @@
+"""The real model, once; and a scripted one for what a real model cannot be made to do."""
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+import pytest
+
+import labkit as lk
+from labkit.backends.base import Backend, Capabilities, Chunk
+from labkit.backends.reply import Usage
+
+
+@pytest.fixture(scope="session")
+def slm():
+    """The embedded model."""
+    return lk.connect()
+
+
+class Scripted(Backend):
+    """Answers what was enqueued, one answer per call: pieces of text, or an exception to raise."""
+
+    name = model = "scripted"
+
+    def __init__(self, capabilities: Capabilities | None = None):
+        self._capabilities = capabilities or Capabilities()
+        self.answers: deque = deque()
+        self.requests: list = []
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._capabilities
+
+    def enqueue(self, *pieces, finish_reason: str = "stop") -> Scripted:
+        self.answers.append((pieces, finish_reason))
+        return self
+
+    def generate(self, request):
+        self.requests.append(request)
+        pieces, reason = self.answers.popleft()
+        for piece in pieces:
+            if isinstance(piece, Exception):
+                raise piece
+            yield Chunk(piece)
+        yield Chunk(tokens=0, finish_reason=reason, usage=Usage(1, len(pieces)))
+
+
+@pytest.fixture
+def script() -> Scripted:
+    """The scripted backend; enqueue() its answers."""
+    return Scripted()
+
+
+@pytest.fixture
+def scripted_slm(script):
+    """A connected model that answers what `script` says."""
+    return lk.Chat(script)
+
+
+@pytest.fixture
+def in_thread():
+    """in_thread(f) runs f in a thread of its own; call what it gives for the result."""
+    def start(function):
+        done: dict = {}
+
+        def work():
+            try:
+                done["value"] = function()
+            except BaseException as error:
+                done["error"] = error
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+
+        def result():
+            thread.join(120)
+            assert done, "the thread did not end"
+            if "error" in done:
+                raise done["error"]
+            return done["value"]
+        return result
+    return start
