@@ -18,7 +18,7 @@ from typing import Any
 
 from labkit.table import size
 
-NEED_MEMORY = 600_000_000   # bytes: a kernel with the model loaded, measured at about 450 MB
+NEED_MEMORY = 800_000_000   # bytes: a kernel with the model loaded, measured at about 640 MB
 NEED_DISK = 400_000_000     # bytes: the form that runs (up to 271 MB) and the learner's progress
 NO_COMPILER = (
     "llama-cpp-python is compiled when it is installed, and that needs a C++ compiler. Install one, or take "

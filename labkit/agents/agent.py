@@ -72,7 +72,8 @@ class Agent:
             error, content = raised, f"{ERROR}{raised}"
         seconds = time.perf_counter() - started
         run.messages.append({"role": "tool", "tool_call_id": call.id, "content": content})
-        run.steps.append(Step("tool", seconds, calls=(call,), result=result, error=str(error) if error else None))
+        run.steps.append(Step("tool", seconds, calls=(call,), result=result,
+                              error=str(error) if error else None))
         return error
 
 
@@ -82,4 +83,5 @@ def _shown(result: Any) -> str:
         text = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False, default=str)
     except (TypeError, ValueError):  # keys that are no text, or a list that holds itself
         text = str(result)
-    return text if len(text) <= MAX_RESULT else f"{text[:MAX_RESULT]} … ({len(text) - MAX_RESULT} more characters)"
+    more = len(text) - MAX_RESULT
+    return text if more <= 0 else f"{text[:MAX_RESULT]} … ({more} more characters)"

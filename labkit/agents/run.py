@@ -62,5 +62,6 @@ class Run:
 
     def _repr_markdown_(self) -> str:
         steps = "\n".join(f"{i}. `{step}`" for i, step in enumerate(self.steps, 1))
-        return (f"{self.text or f'(no answer: {self.finish_reason})'}\n\n<details><summary>{len(self.steps)} steps, "
+        answer = self.text or f"(no answer: {self.finish_reason})"
+        return (f"{answer}\n\n<details><summary>{len(self.steps)} steps, "
                 f"{self.usage.total_tokens} tokens, {self.seconds:.2f} s</summary>\n\n{steps}\n\n</details>")

@@ -81,7 +81,7 @@ class Backend(ABC):
         """Length of `text` in this model's tokens."""
         raise NotImplementedError(f"{self.name} cannot count tokens")
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027, a runtime may hold nothing
         """Release the model. A later call raises BackendUnavailable."""
 
     @classmethod

@@ -38,8 +38,9 @@ class Chat:
         """What this runtime does natively, probed."""
         return self.backend.capabilities
 
-    def chat(self, conversation: Conversation, *, tools: Sequence[Any] | None = None, tool_choice: Any = "auto",
-             parallel_tool_calls: bool = False, grounded: bool = True, schema: Any = None, **options) -> Reply:
+    def chat(self, conversation: Conversation, *, tools: Sequence[Any] | None = None,
+             tool_choice: Any = "auto", parallel_tool_calls: bool = False, grounded: bool = True,
+             schema: Any = None, **options) -> Reply:
         """One answer.
 
         conversation: a text, or OpenAI messages.
@@ -55,8 +56,9 @@ class Chat:
         return self.stream(conversation, tools=tools, tool_choice=tool_choice, schema=schema,
                            parallel_tool_calls=parallel_tool_calls, grounded=grounded, **options).reply
 
-    def stream(self, conversation: Conversation, *, tools: Sequence[Any] | None = None, tool_choice: Any = "auto",
-               parallel_tool_calls: bool = False, grounded: bool = True, schema: Any = None, **options) -> Stream:
+    def stream(self, conversation: Conversation, *, tools: Sequence[Any] | None = None,
+               tool_choice: Any = "auto", parallel_tool_calls: bool = False, grounded: bool = True,
+               schema: Any = None, **options) -> Stream:
         """The same as `chat`, as it comes: iterate for text, then read `.reply`. A call shows no text."""
         messages, checked = normalise(conversation), _options(options)
         mode, offered = calling.parse_choice(tool_choice, as_tools(tools))

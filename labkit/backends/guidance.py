@@ -41,7 +41,8 @@ def mask(matcher, logits: np.ndarray) -> None:
 def kinds(engine) -> frozenset[str]:
     """The kinds of constraint that compile for this model's vocabulary."""
     tokenizer = _tokenizer(engine)
-    return frozenset(k for k, text in _PROBES.items() if not _compiled(tokenizer, Constraint(k, text)).is_error())
+    return frozenset(kind for kind, text in _PROBES.items()
+                     if not _compiled(tokenizer, Constraint(kind, text)).is_error())
 
 
 def _tokenizer(engine):

@@ -98,8 +98,8 @@ class LlamaCpp(Backend):
             text = template(messages=messages).prompt
         except (TemplateError, ValueError) as error:  # a template's own rules, e.g. that roles must alternate
             raise BadRequest(f"The chat template of {self.model} refuses these messages: {error}") from error
-        if missing := next((m for m in messages if m["content"] not in text), None):
-            raise BadRequest(f"The chat template of {self.model} has no place for a {missing['role']!r} message.")
+        if missing := next((m["role"] for m in messages if m["content"] not in text), None):
+            raise BadRequest(f"The chat template of {self.model} has no place for a {missing!r} message.")
         return text
 
     @cached_property
@@ -109,7 +109,8 @@ class LlamaCpp(Backend):
         if not template:
             raise BadRequest(f"{self.model} has no chat template: it is a base model, not made for chat.")
         ids = (self.engine.metadata(f"tokenizer.ggml.{kind}_token_id") for kind in ("eos", "bos"))
-        eos, bos = (self.engine.piece(int(i), special=True).decode("utf-8", "replace") if i else "" for i in ids)
+        eos, bos = (self.engine.piece(int(i), special=True).decode("utf-8", "replace") if i else ""
+                    for i in ids)
         return Jinja2ChatFormatter(template, eos_token=eos, bos_token=bos)
 
 

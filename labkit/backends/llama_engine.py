@@ -90,9 +90,7 @@ class Engine:
         params.no_perf = True
         context = self.c.llama_init_from_model(self._weights.model, params)
         if not context:
-            raise LabkitError(
-                f"No memory for a context of {self.context_length} tokens. Use connect(context_length=…) with less."
-            )
+            raise LabkitError(f"No memory for {self.context_length} tokens: connect with less context_length=.")
         return context
 
     # -- tokens ----------------------------------------------------------------------------
@@ -137,7 +135,7 @@ class Engine:
     def prefill(self, tokens: list[int], owner: int) -> tuple[int, bool]:
         """Bring the next BATCH of `tokens` into the cache; the last BATCH is left to `evaluate`.
 
-        Returns (how many tokens were already cached, whether there was anything to do).
+        Returns (how many tokens were cached already, whether there was anything to do).
         """
         with self._lock:
             slot, cached = self._claim(tokens, owner)
@@ -195,8 +193,9 @@ class Engine:
         return slot, keep
 
     def _forget(self, slot: Slot) -> None:
-        """Keep what was used last of the sequences that are over, up to HELD tokens and at least one of them."""
-        others = sorted((s for s in self._slots if s is not slot and s.tokens and not s.owner), key=lambda s: -s.used)
+        """Keep what was used last of the sequences that are over, up to HELD tokens and at least one."""
+        others = sorted((s for s in self._slots if s is not slot and s.tokens and not s.owner),
+                        key=lambda s: -s.used)
         held = 0
         for i, other in enumerate(others):
             held += len(other.tokens)
@@ -243,7 +242,8 @@ class Engine:
     def _make_room(self, keep: Slot) -> None:
         """The cells are used up: forget a sequence."""
         # The cache is asked, not `tokens`: after an interrupt it may hold cells that no slot claims.
-        held = [s for s in self._slots if s is not keep and self.c.llama_memory_seq_pos_max(self._memory, s.seq) >= 0]
+        held = [s for s in self._slots
+                if s is not keep and self.c.llama_memory_seq_pos_max(self._memory, s.seq) >= 0]
         if not held:
             raise ContextFull(len(keep.tokens) + self._batch.n_tokens, self.context_length)
         self._drop(self._least_needed(held))
@@ -266,7 +266,7 @@ def _free(c, batch, ctx, weights) -> None:
 
 def _load(llama_cpp, path: Path, gpu_layers: int):
     if not Path(path).is_file():
-        raise ModelFileError(f"There is no model file {path}. Name a .gguf file, or leave it out for the embedded model.")
+        raise ModelFileError(f"There is no model file {path}. Name a .gguf file, or none for the default.")
     with open(path, "rb") as file:
         if file.read(4) != b"GGUF":
             raise ModelFileError(f"{Path(path).name} is not a GGUF file.")

@@ -28,11 +28,14 @@ class Options:
                  f"max_tokens={self.max_tokens!r}: use a whole number of at least 1.")
         _require(_number(self.temperature) and self.temperature >= 0,
                  f"temperature={self.temperature!r}: use 0 (always the likeliest token) or more.")
-        _require(_number(self.top_p) and 0 < self.top_p <= 1, f"top_p={self.top_p!r}: use more than 0, at most 1.")
+        _require(_number(self.top_p) and 0 < self.top_p <= 1,
+                 f"top_p={self.top_p!r}: use more than 0, at most 1.")
         _require(self.seed is None or (isinstance(self.seed, Integral) and self.seed >= 0),
                  f"seed={self.seed!r}: use a whole number from 0 up, or None.")
-        _require(self.stop is None or isinstance(self.stop, Sequence), f"stop={self.stop!r}: use a text or a list of them.")
-        _require(all(isinstance(s, str) and s for s in self.stops), f"stop={self.stop!r}: use texts, none empty.")
+        _require(self.stop is None or isinstance(self.stop, Sequence),
+                 f"stop={self.stop!r}: use a text or a list of them.")
+        _require(all(isinstance(s, str) and s for s in self.stops),
+                 f"stop={self.stop!r}: use texts, none empty.")
 
     @property
     def stops(self) -> tuple[str, ...]:

@@ -47,7 +47,7 @@ class Timing:
     def itl_s(self) -> tuple[float, ...]:
         """Inter-token latencies (s): the gaps between arrivals, one per chunk after the first."""
         times = [t for t, _ in self.arrivals]
-        return tuple(b - a for a, b in zip(times, times[1:]))
+        return tuple(b - a for a, b in zip(times, times[1:], strict=False))
 
     @property
     def tpot_s(self) -> float:

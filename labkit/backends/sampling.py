@@ -23,7 +23,7 @@ class Sampler:
         return int(self.random.choice(order, p=weights / weights.sum()))
 
     def _nucleus(self, weights: np.ndarray) -> np.ndarray:
-        """The fewest tokens, likeliest first, whose share of the probability reaches top_p."""
+        """The fewest likeliest tokens, by id, whose share of the probability reaches top_p."""
         if self.top_p == 1:
             return np.flatnonzero(weights)
         # All tokens below this share together miss less than 1 - top_p: no need to sort them, and they are
@@ -31,4 +31,5 @@ class Sampler:
         candidates = np.flatnonzero(weights >= (1 - self.top_p) / len(weights) * weights.sum())
         order = candidates[np.argsort(-weights[candidates], kind="stable")]
         share = np.cumsum(weights[order]) / weights.sum()
-        return order[:int(np.searchsorted(share, self.top_p)) + 1]
+        # By token id: two near-equal tokens that swap ranks from rounding must not swap draws.
+        return np.sort(order[:int(np.searchsorted(share, self.top_p)) + 1])

@@ -14,8 +14,9 @@ class Stream:
     Ending early, by stop(), break, an exception or Ctrl-C, leaves the model ready for the next call.
     """
 
-    def __init__(self, chunks: Iterator[Chunk], finish: Callable[[Reply], Reply], *, stops: Sequence[str] = (),
-                 model: str = "", shows_text: Callable[[], bool] = lambda: True, observers: Sequence[Callable] = ()):
+    def __init__(self, chunks: Iterator[Chunk], finish: Callable[[Reply], Reply], *,
+                 stops: Sequence[str] = (), model: str = "",
+                 shows_text: Callable[[], bool] = lambda: True, observers: Sequence[Callable] = ()):
         self._started = time.perf_counter()
         self._chunks, self._finish, self._stops = chunks, finish, stops
         self._model, self._shows_text, self._observers = model, shows_text, observers
@@ -49,12 +50,18 @@ class Stream:
             self._close()
 
     def stop(self) -> None:
-        """End the answer after the step in progress (a token, or a batch of a long prompt). Safe from any thread."""
+        """End the answer after the step in progress: a token, or a batch of a long prompt.
+
+        Safe from any thread.
+        """
         self._stopped = True
 
     @property
     def reply(self) -> Reply:
-        """The whole answer; reads the rest of the stream first if some is left. A failed stream fails again."""
+        """The whole answer; reads the rest of the stream first if some is left.
+
+        A failed stream fails again.
+        """
         if self._reply is None:
             for _ in self:
                 pass
@@ -76,7 +83,8 @@ class Stream:
         self._text += chunk.text
         self._tokens += chunk.tokens
         self._usage, self._reason = chunk.usage or self._usage, chunk.finish_reason
-        found = [at for s in self._stops if self._shows_text() and (at := self._text.find(s, self._shown)) >= 0]
+        found = [at for s in self._stops
+                 if self._shows_text() and (at := self._text.find(s, self._shown)) >= 0]
         if found:
             self._text, self._reason = self._text[:min(found)], "stop"
         for observer in tuple(self._observers):

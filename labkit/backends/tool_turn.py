@@ -19,7 +19,7 @@ _WORDS = "none"
 
 
 class ToolTurn:
-    """mode: "auto" or "required"; several: more than one call may come; ground: take arguments from what was said."""
+    """mode: "auto" or "required"; several: more than one call; ground: arguments from what was said."""
 
     def __init__(self, backend: Backend, messages: Sequence[Mapping[str, Any]], tools: Sequence[Tool],
                  mode: str, several: bool, ground: bool, options: Options):
@@ -72,7 +72,8 @@ class ToolTurn:
         if len(self.tools) == 1 and not auto:
             return Choice(self.tools[0], 1.0)
         if self.backend.capabilities.scores:
-            return choosing.choose(_request(self.messages), self.tools, self.backend.loglikelihood, allow_none=auto)
+            return choosing.choose(_request(self.messages), self.tools, self.backend.loglikelihood,
+                                   allow_none=auto)
         return self._choose_by_writing(auto)
 
     def _choose_by_writing(self, auto: bool) -> Choice:
@@ -84,9 +85,10 @@ class ToolTurn:
         request = self.options.request(calling.with_instructions(self.messages, prompt),
                                        calling.json_constraint({"enum": names}))
         chunks = list(self.backend.generate(request))
-        name = calling.read_json("".join(chunk.text for chunk in chunks), chunks[-1].finish_reason, request.max_tokens)
+        text = "".join(chunk.text for chunk in chunks)
+        name = calling.read_json(text, chunks[-1].finish_reason, request.max_tokens)
         if name not in names:
-            raise IncompleteOutput(f"No valid result: asked for one of {', '.join(names)}, the model wrote {name!r}.")
+            raise IncompleteOutput(f"No valid result: of {', '.join(names)}, the model wrote {name!r}.")
         return Choice(next((tool for tool in self.tools if tool.name == name), None), 1.0)
 
 

@@ -6,16 +6,15 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import random
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import permutations
-from pathlib import Path
 from typing import Any
 
-from labkit.errors import BadRequest, LabkitError
+from labkit.data import data_folder
+from labkit.errors import BadRequest
 
 SPLITS = ("dev", "test")
 
@@ -46,7 +45,7 @@ def load(split: str = "dev") -> list[Item]:
     Raises BadRequest for another split, LabkitError where the data folder cannot be found.
     """
     tools = load_tools(split)
-    lines = (_folder() / f"requests_{split}.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (data_folder("tool_requests") / f"requests_{split}.jsonl").read_text(encoding="utf-8").splitlines()
     return [_item(json.loads(line), split, tools) for line in lines if line]
 
 
@@ -54,7 +53,7 @@ def load_tools(split: str = "dev") -> dict[str, dict[str, Any]]:
     """Every tool of a split as an OpenAI tool dict, by name."""
     if split not in SPLITS:
         raise BadRequest(f"There is no split {split!r}. Use one of {', '.join(SPLITS)}.")
-    tools = json.loads((_folder() / f"tools_{split}.json").read_text(encoding="utf-8"))
+    tools = json.loads((data_folder("tool_requests") / f"tools_{split}.json").read_text(encoding="utf-8"))
     return {tool["function"]["name"]: tool for tool in tools}
 
 
@@ -96,19 +95,6 @@ def with_distractors(item: Item, n: int, seed: int = 0) -> Item:
 def _item(row: dict[str, Any], split: str, tools: dict[str, dict[str, Any]]) -> Item:
     return Item(row["id"], split, row["kind"], row["request"], [tools[name] for name in row["tools"]],
                 row["calls"], tuple(row.get("avoid", ())))
-
-
-def _folder() -> Path:
-    """In LABKIT_DATA if that is set, and only there; else at or above where we are, or beside the source."""
-    named, source = os.environ.get("LABKIT_DATA"), Path(__file__).resolve().parents[2]
-    near = [Path(up, "data") for up in (".", "..", "../..", source)]
-    roots = [Path(named).expanduser()] if named else near
-    for root in roots:
-        if (root / "tool_requests").is_dir():
-            return root / "tool_requests"
-    looked = ", ".join(str(root.resolve()) for root in roots)
-    raise LabkitError(f"No folder tool_requests in {looked}. Run from the course's folder, or set "
-                      "LABKIT_DATA to its data folder.")
 
 
 def _name_and_arguments(call: Any) -> tuple[Any, Any]:

@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import Any
 
 from labkit.agents.worlds import share_interval
-from labkit.course.tool_requests import _folder
+from labkit.data import data_folder
 from labkit.errors import BadRequest
 from labkit.table import Shown, Table
 
@@ -49,7 +49,7 @@ def load(world: str, split: str) -> list[Said]:
     """Half of what was said in a world: "dev" to choose wordings on, "test" to measure once chosen."""
     if world not in WORLDS or split not in ("dev", "test"):
         raise BadRequest(f"There is no {world!r}, {split!r}. Use {', '.join(WORLDS)}, and dev or test.")
-    file = _folder().parent / "agents" / f"{world}.json"
+    file = data_folder("agents") / f"{world}.json"
     items = json.loads(file.read_text(encoding="utf-8"))["items"]
     return [Said(i["text"], _one(i["label"]), i["kind"]) for i in items if i["split"] == split]
 

@@ -229,10 +229,15 @@ def _find(model: str | Shape) -> Shape:
 
 
 def _row(item: Budget) -> tuple[str, ...]:
-    ceiling = item.ceiling()
     return (item.shape.name, item.form, f"{item.shape.parameters / 1e9:.3g} B", size(item.file_bytes),
-            size(item.kv_bytes), size(item.ram_bytes), "?" if ceiling is None else f"{ceiling:.3g}",
+            size(item.kv_bytes), size(item.ram_bytes), _rate(item.ceiling()),
             "?" if item.fits is None else _yes(item.fits))
+
+
+def _rate(tokens_per_s: float | None) -> str:
+    if tokens_per_s is None:
+        return "?"
+    return f"{tokens_per_s:.3g}" if tokens_per_s < 100 else f"{tokens_per_s:.0f}"
 
 
 def _yes(value: bool) -> str:

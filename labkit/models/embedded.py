@@ -53,7 +53,7 @@ def form_path(form: str = DEFAULT_FORM) -> Path:
 
 
 def default_model() -> Path:
-    """The file to run: F16 from the cache, made on first use; where it cannot be kept, the next best there is.
+    """The file to run: F16 from the cache, made on first use; where it cannot be kept, the next best.
 
     A read-only or full cache costs a second per session (a temporary copy), and where there is no
     room at all the wheel's own file runs, with a warning that says what that costs.

@@ -77,8 +77,8 @@ def run(chat=None, *, cases: int | None = SAMPLE, progress: Progress | None = No
 
     Raises BackendUnavailable when the wheel with the cases is not installed.
     """
-    import labkit
-    chat = chat or labkit.connect()
+    from labkit import connect
+    chat = chat or connect()
     sets = {category: load(category, cases) for category in {c for c, _ in RUNS}}
     total, done, results = sum(len(sets[c]) for c, _ in RUNS), 0, []
     for category, mode in RUNS:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 import statistics
 import tempfile
@@ -25,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from labkit.errors import LabkitError
+from labkit.data import data_folder
 from labkit.models import budget, embedded
 from labkit.models.hardware import Machine, machine
 from labkit.models.quantise import quantise
@@ -190,17 +189,8 @@ def divergence(reference: np.ndarray, other: np.ndarray) -> tuple[tuple[float, .
 
 
 def questions() -> list[dict[str, Any]]:
-    """The course's 30 questions of fact: dicts of "question" and its accepted "answers".
-
-    In LABKIT_DATA if that is set, and only there; else at or above where we are, or beside the source.
-    """
-    named, source = os.environ.get("LABKIT_DATA"), Path(__file__).resolve().parents[2]
-    roots = [Path(named).expanduser()] if named else [Path(up, "data") for up in (".", "..", "../..", source)]
-    for path in (root / "questions" / "facts.json" for root in roots):
-        if path.is_file():
-            return json.loads(path.read_text(encoding="utf-8"))
-    raise LabkitError("No questions/facts.json found. Run from the course's folder, or set LABKIT_DATA to "
-                      "its data folder.")
+    """The course's 30 questions of fact: dicts of "question" and its accepted "answers"."""
+    return json.loads((data_folder("questions") / "facts.json").read_text(encoding="utf-8"))
 
 
 def is_right(text: str, answers: Sequence[str]) -> bool:

@@ -43,7 +43,8 @@ def _text(i: int, content: Any) -> str:
         return ""
     if isinstance(content, str):
         return well_formed(content)
-    if isinstance(content, Sequence) and all(isinstance(p, Mapping) and p.get("type") == "text" for p in content):
+    if isinstance(content, Sequence) and all(isinstance(p, Mapping) and p.get("type") == "text"
+                                             for p in content):
         return well_formed("".join(str(part.get("text", "")) for part in content))
     raise BadRequest(f"Message {i} has content that is not text. labkit's models read text only.")
 

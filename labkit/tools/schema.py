@@ -30,8 +30,8 @@ def arguments_model(function: Callable, name: str):
     fields = {}
     for key, parameter in parameters.items():
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-            raise BadRequest(f"Tool {name!r} cannot be given {key!r} by name. Give every parameter a name and a type, "
-                             "without *, ** or /.")
+            raise BadRequest(f"Tool {name!r} cannot be given {key!r} by name. "
+                             "Give every parameter a name and a type, without *, ** or /.")
         if key not in hints:
             raise BadRequest(f"Tool {name!r} has no type hint for {key!r}. Write for example {key}: str.")
         default = ... if parameter.default is parameter.empty else parameter.default
@@ -42,7 +42,8 @@ def arguments_model(function: Callable, name: str):
         model.model_json_schema()
         return model
     except (PydanticSchemaGenerationError, PydanticInvalidForJsonSchema) as error:
-        raise BadRequest(f"Tool {name!r} has a type no JSON can carry: {str(error).splitlines()[0]}") from error
+        why = str(error).splitlines()[0]
+        raise BadRequest(f"Tool {name!r} has a type no JSON can carry: {why}") from error
 
 
 def _hints(function: Callable, name: str) -> dict[str, Any]:
@@ -51,7 +52,7 @@ def _hints(function: Callable, name: str) -> dict[str, Any]:
     except NameError as error:
         raise BadRequest(f"Tool {name!r} has a type hint that is not defined: {error}") from error
     except TypeError as error:
-        raise BadRequest(f"Tool {name!r} is no plain function. Write a def with type hints that calls it.") from error
+        raise BadRequest(f"Tool {name!r} is no plain function. Write a def with type hints.") from error
 
 
 def parameter_docs(doc: str, names: list[str]) -> dict[str, str]:
@@ -62,7 +63,7 @@ def parameter_docs(doc: str, names: list[str]) -> dict[str, str]:
         return {key: text for key, text in found.items() if text}
     listed = doc.split("Args:", 1)[1].split("Returns:")[0]
     parts = re.split(rf"\b({'|'.join(map(re.escape, names))}):\s*", listed) if names else []
-    return {key: " ".join(text.split()).strip() for key, text in zip(parts[1::2], parts[2::2])}
+    return {key: " ".join(text.split()).strip() for key, text in zip(parts[1::2], parts[2::2], strict=True)}
 
 
 def summary(doc: str) -> str:
@@ -95,8 +96,10 @@ def bounded(schema: Any, *, close: bool = True) -> Any:
     if not isinstance(schema, Mapping):
         return schema
     close = close and "allOf" not in schema  # each part would refuse the other parts' properties
-    ends = {k: ({n: bounded(s) for n, s in v.items()} if k in ("properties", "$defs") else bounded(v, close=close))
-            if k not in _VALUES else v for k, v in schema.items()}
+    ends = {k: v if k in _VALUES
+            else {n: bounded(s) for n, s in v.items()} if k in ("properties", "$defs")
+            else bounded(v, close=close)
+            for k, v in schema.items()}
     kinds = ends.get("type") if isinstance(ends.get("type"), list) else [ends.get("type")]
     if not ends.keys() & {"enum", "const"}:
         for kind in kinds:

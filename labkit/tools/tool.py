@@ -30,7 +30,8 @@ class Tool:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
-            raise BadRequest(f"{self.name!r} cannot name a tool: use 1 to 64 letters, digits, '_', '-' or '.'.")
+            raise BadRequest(f"{self.name!r} cannot name a tool: "
+                             "use 1 to 64 letters, digits, '_', '-' or '.'.")
 
     def __call__(self, /, *args, **kwargs):
         """The function itself, as if it had not been decorated."""
@@ -138,12 +139,14 @@ def from_openai(item: Mapping[str, Any]) -> Tool:
     from jsonschema.exceptions import SchemaError
     function = item.get("function", item)
     if not isinstance(function, Mapping) or "name" not in function:
-        raise BadRequest('A tool dict looks like {"type": "function", "function": {"name": …, "parameters": …}}.')
+        raise BadRequest('A tool dict looks like '
+                         '{"type": "function", "function": {"name": …, "parameters": …}}.')
     parameters = function.get("parameters") or {"properties": {}}
     try:
         Draft202012Validator.check_schema(parameters)
     except SchemaError as error:
         raise BadRequest(f"Tool {function['name']!r} has an invalid schema: {error.message}") from error
     if not isinstance(parameters, Mapping) or parameters.get("type", "object") != "object":
-        raise BadRequest(f"Tool {function['name']!r}: parameters must describe an object, the arguments by name.")
+        raise BadRequest(f"Tool {function['name']!r}: "
+                         "parameters must describe an object, the arguments by name.")
     return Tool(function["name"], function.get("description") or "", {"type": "object", **parameters})

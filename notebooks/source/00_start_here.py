@@ -122,7 +122,8 @@ predict("Time to first token, second question", guess, reply.timing.ttft_s * 100
 # %%
 import random
 
-WORDS = "river stone lamp bread window garden horse paper cloud bridge apple winter door".split()
+WORDS = ["river", "stone", "lamp", "bread", "window", "garden", "horse",
+         "paper", "cloud", "bridge", "apple", "winter", "door"]
 
 
 def ask(words, seed):

@@ -136,7 +136,8 @@ guess = None  # your guess, 0 to 12
 
 
 def call(item, **options):
-    return slm.chat(item.request, tools=item.tools, tool_choice="required", max_tokens=150, **options).tool_calls
+    reply = slm.chat(item.request, tools=item.tools, tool_choice="required", max_tokens=150, **options)
+    return reply.tool_calls
 
 
 calls = [call(item) for item in sample]
@@ -148,7 +149,8 @@ predict("Right calls under a constraint", guess, right_constrained, f"of {len(sa
 for item, c in zip(sample, calls, strict=True):
     by_name = {tool.name: tool for tool in as_tools(item.tools)}
     by_name[c[0].name].check(c[0].arguments)      # raises if a call does not fit its schema
-print(f"all {len(sample)} calls are valid; {right_tool} name the right tool; {right_constrained} are right in full")
+print(f"all {len(sample)} calls are valid; {right_tool} name the right tool; "
+      f"{right_constrained} are right in full")
 assert right_constrained > right_asked
 
 # %% [markdown]
@@ -228,7 +230,8 @@ guess = None  # your guess, 0 to 12
 
 
 def calls_a_tool(item):
-    choice = choosing.choose(item.request, as_tools(item.tools), slm.backend.loglikelihood, allow_none=True)
+    choice = choosing.choose(item.request, as_tools(item.tools), slm.backend.loglikelihood,
+                             allow_none=True)
     return choice.tool is not None
 
 
@@ -263,7 +266,8 @@ for n in numbers:
     right = 0
     for item in sample:
         more = tool_requests.with_distractors(item, n, seed=1)
-        choice = choosing.choose(more.request, as_tools(more.tools), slm.backend.loglikelihood, allow_none=False)
+        choice = choosing.choose(more.request, as_tools(more.tools), slm.backend.loglikelihood,
+                                 allow_none=False)
         right += choice.tool.name == item.expected[0]["name"]
     found.append(100 * right / len(sample))
 predict("Right tool among 10", guess, found[-1], "%")
@@ -272,7 +276,8 @@ predict("Right tool among 10", guess, found[-1], "%")
 figure, axes = plt.subplots()
 axes.plot(numbers, found, "o-", color="black", label="labkit's choice")
 axes.plot(numbers, [100 / n for n in numbers], "s--", color="gray", label="a random tool")
-axes.set(xlabel="tools offered", ylabel=f"right tool (%), {len(sample)} requests", ylim=(0, 105), xticks=numbers)
+axes.set(xlabel="tools offered", ylabel=f"right tool (%), {len(sample)} requests",
+         ylim=(0, 105), xticks=numbers)
 axes.legend()
 alt(figure, "Share of requests with the right tool: "
             + ", ".join(f"{share:.0f} % of {n}" for n, share in zip(numbers, found, strict=True)) + ".")

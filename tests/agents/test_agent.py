@@ -98,7 +98,7 @@ def test_the_loop_is_bounded(slm):
         """A model that never stops calling."""
 
         def chat(self, messages, **_):
-            return lk.Reply("", [lk.ToolCall("order_status", {"order_id": "A-1042"})], finish_reason="tool_calls")
+            return lk.Reply("", [lk.ToolCall("order_status", {"order_id": "A-1042"})])
     run = lk.Agent(Calling(), tools=[order_status], max_steps=3).run("x")
     assert run.finish_reason == "max_steps" and run.text == "" and len(run.calls) == 3
     with pytest.raises(lk.BadRequest, match="max_steps=0"):

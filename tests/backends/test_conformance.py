@@ -40,9 +40,9 @@ def test_instructions_and_history_count(model):
 def test_developer_is_system_and_text_parts_are_text(model):
     system, user = "You answer briefly.", [{"type": "text", "text": "What is the capital "},
                                            {"type": "text", "text": "of France?"}]
-    a = model.chat([{"role": "system", "content": system}, {"role": "user", "content": QUESTION}], max_tokens=12)
-    b = model.chat([{"role": "developer", "content": system}, {"role": "user", "content": user}], max_tokens=12)
-    assert a.text == b.text
+    a, b = ([{"role": role, "content": system}, {"role": "user", "content": content}]
+            for role, content in (("system", QUESTION), ("developer", user)))
+    assert model.chat(a, max_tokens=12).text == model.chat(b, max_tokens=12).text
 
 
 # -- options -------------------------------------------------------------------------------
@@ -252,14 +252,6 @@ def test_achat_leaves_the_event_loop_free(model, expected):
         return ticks, answer.result()
     ticks, reply = asyncio.run(both())
     assert reply.text == expected and ticks > 1
-
-
-def test_several_achats_at_once(model):
-    async def all_of_them():
-        return await asyncio.gather(*(model.achat(p, max_tokens=12) for p in (QUESTION, STORY, QUESTION)))
-    a, b, c = asyncio.run(all_of_them())
-    assert a.text == c.text == model.chat(QUESTION, max_tokens=12).text
-    assert b.text == model.chat(STORY, max_tokens=12).text
 
 
 def test_cancelling_achat_stops_the_generation(model, works):

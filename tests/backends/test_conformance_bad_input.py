@@ -26,7 +26,7 @@ def still_works_afterwards(works):
     ([{"role": "user"}], "no content"),
     ([{"role": "user", "content": 5}], "not text"),
     ([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x.png"}}]}], "not text"),
-    ([{"role": "user", "content": [{"type": "text", "text": "What is this?"}, {"type": "image_url"}]}], "not text"),
+    ([{"role": "user", "content": [{"type": "text", "text": "What?"}, {"type": "image_url"}]}], "not text"),
     ([USER, {"role": "assistant", "content": None, "tool_calls": [{"id": "x"}]}], "OpenAI's form"),
     ([USER, {"role": "assistant", "content": None, "tool_calls": [
         {"function": {"name": "f", "arguments": "no json"}}]}], "OpenAI's form"),
@@ -54,7 +54,8 @@ def test_options_that_cannot_be_used(model, options, said):
 
 
 @pytest.mark.parametrize("text", [
-    "", " ", "\n", "\0", "a\0b\0", "\ufeff", "\u202e\u200d", "\ud800", "x\udfffy", "\ud83d\ude00", "e\u0301" * 50,
+    "", " ", "\n", "\0", "a\0b\0", "\ufeff", "\u202e\u200d", "\ud800", "x\udfffy", "\ud83d\ude00",
+    "e\u0301" * 50,
     "\ue0000\ue001", "{{ 7 * 7 }} {% raw %}", "%s %n \\", "<|im_end|>\n<|im_start|>system\n",
 ])
 def test_any_text_gets_an_answer(model, text):
@@ -163,7 +164,8 @@ def test_a_closed_connection_says_so_and_leaves_the_others_alone(model):
 
 
 @pytest.mark.parametrize("name, said", [
-    ("llamacpp", "Did you mean 'llama.cpp'"), ("nothing like it", "Known: .*llama.cpp"), (None, "no backend None"),
+    ("llamacpp", "Did you mean 'llama.cpp'"), ("nothing like it", "Known: .*llama.cpp"),
+    (None, "no backend None"),
 ])
 def test_an_unknown_backend(name, said):
     with pytest.raises(lk.BackendUnavailable, match=said):

@@ -64,8 +64,11 @@ def test_requests_share_their_instructions(slm):
     assert usage.cached_tokens > 80
 
 
-def test_two_interleaved_conversations_each_keep_their_own(slm):
-    streams = [slm.stream(f"Tell me a story about a {animal}.", max_tokens=30) for animal in ("fox", "owl")]
+def test_answers_in_progress_keep_their_own(slm, monkeypatch):
+    """However little is kept of those that are over."""
+    monkeypatch.setattr(llama_engine, "HELD", 40)
+    animals = ("fox", "owl", "hen")
+    streams = [slm.stream(f"Tell me a story about a {animal}.", max_tokens=30) for animal in animals]
     engine, evaluated = slm.backend.engine, []
     real = engine._decode
     engine._decode = lambda slot, tokens, **more: (evaluated.append(len(tokens)), real(slot, tokens, **more))

@@ -52,7 +52,9 @@ def test_without_constraints_a_tool_is_chosen_by_writing_its_name(script, script
     assert scripted_slm.chat("Hi", tools=[F]).text == "Hello!"
 
 
-@pytest.mark.parametrize("answer, said", [("f, I think", "no JSON"), ('"g"', "the model wrote 'g'"), ("[]", "wrote")])
+@pytest.mark.parametrize("answer, said", [
+    ("f, I think", "no JSON"), ('"g"', "the model wrote 'g'"), ("[]", "wrote"),
+])
 def test_a_choice_that_is_none_of_the_tools_is_an_error(script, scripted_slm, answer, said):
     script.enqueue(answer)
     with pytest.raises(lk.IncompleteOutput, match=said):

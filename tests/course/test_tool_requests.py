@@ -76,8 +76,8 @@ def test_counts(split):
 
 
 def test_card_gives_the_counts():
-    from labkit.course.tool_requests import _folder
-    card = (_folder() / "README.md").read_text(encoding="utf-8")
+    from labkit.data import data_folder
+    card = (data_folder("tool_requests") / "README.md").read_text(encoding="utf-8")
     rows = {"one": "one call", "two": "two calls", "off_topic": "no call: off topic",
             "near_miss": "no call: near miss"}
     dev, test = (Counter(item.kind for item in load(split)) for split in ("dev", "test"))

@@ -21,7 +21,8 @@ ASK = """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         slm = lk.connect()
-    print(slm.model, "|", slm.chat("What is the capital of France?", max_tokens=12).text.replace(chr(10), " "))
+    answer = slm.chat("What is the capital of France?", max_tokens=12).text
+    print(slm.model, "|", answer.replace(chr(10), " "))
     print(slm.backend.engine.path)
     print(*[w.message for w in caught if "room" in str(w.message)])
 """

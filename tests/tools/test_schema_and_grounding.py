@@ -54,8 +54,8 @@ def test_arguments_are_narrowed_to_what_was_said():
     found = new["properties"]
     assert found["colour"]["enum"] == ["red", "blue"] and found["count"]["enum"] == [3, 1200, 7]
     assert found["price"]["enum"] == [3, 1200, 7, 19.5] and "wrap" not in found
-    for text, fits in {"Anna Weber": True, "Mill Lane 7": True, "Anna": True, "Bob": False, "Anna Mill": False}.items():
-        assert bool(re.search(found["to"]["pattern"], text)) is fits
+    assert all(re.search(found["to"]["pattern"], text) for text in ("Anna Weber", "Mill Lane 7", "Anna"))
+    assert not any(re.search(found["to"]["pattern"], text) for text in ("Bob", "Anna Mill", "nna"))
     assert schema["properties"]["to"] == {"type": "string"}  # the tool's own is untouched
 
 
@@ -67,8 +67,8 @@ def test_arguments_are_narrowed_to_what_was_said():
 def test_what_was_said_never_makes_a_schema_impossible(part):
     """Something still satisfies the narrowed schema."""
     new = grounded({"type": "object", "required": ["x"], "properties": {"x": part}}, TEXT)["properties"]["x"]
-    candidates = ["y" * 60, 5001, 11, [3] * 9, ["red"] * 3, True]
-    assert any(Draft202012Validator(new).is_valid(c) and Draft202012Validator(part).is_valid(c) for c in candidates)
+    both = Draft202012Validator({"allOf": [new, part]})
+    assert any(map(both.is_valid, ["y" * 60, 5001, 11, [3] * 9, ["red"] * 3, True]))
 
 
 def test_nothing_said_leaves_the_schema_open():
@@ -81,7 +81,8 @@ def test_nothing_said_leaves_the_schema_open():
 
 def test_choices_are_openais():
     tools = as_tools([{"name": "a"}, {"name": "b"}])
-    assert parse_choice("auto", tools) == ("auto", tools) and parse_choice("required", tools) == ("required", tools)
+    assert parse_choice("auto", tools) == ("auto", tools)
+    assert parse_choice("required", tools) == ("required", tools)
     assert parse_choice("none", tools) == ("none", []) == parse_choice("auto", [])
     assert parse_choice("b", tools) == ("required", tools[1:])
     assert parse_choice({"type": "function", "function": {"name": "b"}}, tools) == ("required", tools[1:])
@@ -108,5 +109,5 @@ def test_calls_and_results_become_text_in_their_place():
                               {"role": "assistant", "content": None, "tool_calls": [call]},
                               {"role": "tool", "tool_call_id": "1", "content": "done"}]))
     assert [m["role"] for m in flat] == ["user", "assistant", "user"]
-    assert '{"name": "f", "arguments": {"x": 1}}' in flat[1]["content"]
+    assert "f" in flat[1]["content"] and '{"x": 1}' in flat[1]["content"]
     assert "done" in flat[2]["content"]
