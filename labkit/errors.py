@@ -30,7 +30,7 @@ class ContextFull(BadRequest):
 
 
 class IncompleteOutput(LabkitError):
-    """The answer was cut (max_tokens or a full context) before it was valid."""
+    """The answer is no valid value: cut short, or refused by the schema's own validators."""
 
 
 class ToolError(LabkitError):

@@ -11,7 +11,7 @@ from labkit.backends.options import Options
 from labkit.backends.reply import Reply
 from labkit.backends.stream import Stream
 from labkit.backends.tool_turn import ToolTurn
-from labkit.errors import BadRequest
+from labkit.errors import BadRequest, IncompleteOutput
 from labkit.tools import calling
 from labkit.tools.constraint import Constraint
 from labkit.tools.messages import normalise
@@ -51,7 +51,7 @@ class Chat:
         options: max_tokens=512, temperature=0.0, top_p=1.0, seed=None, stop=None.
 
         Raises BadRequest (ContextFull for a prompt that is too long), IncompleteOutput when a
-        schema's answer was cut, BackendUnavailable.
+        schema's answer was cut or fails the model's own validators, BackendUnavailable.
         """
         return self.stream(conversation, tools=tools, tool_choice=tool_choice, schema=schema,
                            parallel_tool_calls=parallel_tool_calls, grounded=grounded, **options).reply
@@ -136,5 +136,16 @@ def _schema(schema: Any) -> tuple[Mapping[str, Any], Callable[[Any], Any]]:
     if isinstance(schema, Mapping):
         return bounded(schema), lambda value: value
     if hasattr(schema, "model_json_schema"):
-        return bounded(schema.model_json_schema()), schema.model_validate
+        return bounded(schema.model_json_schema()), lambda value: _validated(schema, value)
     raise BadRequest(f"schema={schema!r}: give a pydantic model or a JSON schema as a dict.")
+
+
+def _validated(model: Any, value: Any) -> Any:
+    """The value as an instance; what a schema cannot say (the model's own validators) is checked here."""
+    from pydantic import ValidationError
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or model.__name__
+        raise IncompleteOutput(f"The answer fits the schema, but not {model.__name__}: {where}: {first['msg']}") from error

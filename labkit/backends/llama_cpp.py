@@ -133,6 +133,10 @@ class _Generation:
 
     def _prefill(self) -> Iterator[Chunk]:
         """Read a long prompt in steps; a stop, or another thread's turn, comes in between."""
+        if self.request.temperature and self.request.seed is not None:
+            # A cached prefix was summed in other portions and differs in the last digits. That never
+            # matters to the likeliest token; it can tip a draw, and a seed promises the same draw.
+            self.engine.start_afresh(self.owner)
         self.cached, more = self.engine.prefill(self.tokens, self.owner)
         while more:
             yield Chunk(tokens=0, usage=self._usage())

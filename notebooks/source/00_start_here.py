@@ -226,8 +226,8 @@ for seed in (1, 2, 3, 3):
 
 # %% [markdown]
 # Use temperature 0 to measure and to call tools; draw when you want variety. The same seed gives the same
-# draw, mostly: a prompt from the cache is computed in other portions than a new one, its sums round
-# differently in the last digit, and now and then that tips a draw.
+# draw. For that promise labkit gives up the cache: a prompt from the cache is computed in other portions than
+# a new one, its sums round differently in the last digit, and now and then that would tip a draw.
 
 # %% [markdown]
 # ## 6 · The same weights, written differently

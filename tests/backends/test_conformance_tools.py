@@ -9,7 +9,7 @@ from typing import Literal
 
 import pytest
 from jsonschema import Draft202012Validator
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 import labkit as lk
 
@@ -194,6 +194,22 @@ def test_a_pydantic_model_as_schema(model):
 
 def test_a_nested_model_as_schema(model):
     assert isinstance(model.chat("Ada lives in Long Street 5.", schema=Person).parsed, Person)
+
+
+class Impossible(BaseModel):
+    """A schema cannot say what its validator asks for."""
+
+    city: str
+
+    @field_validator("city")
+    @classmethod
+    def never(cls, city: str) -> str:
+        raise ValueError("no city is good enough")
+
+
+def test_a_value_that_the_models_own_validators_refuse(model):
+    with pytest.raises(lk.IncompleteOutput, match="Impossible: city: .*no city is good enough"):
+        model.chat("Oslo", schema=Impossible)
 
 
 def test_a_dict_as_schema(model):
