@@ -147,5 +147,6 @@ def _validated(model: Any, value: Any) -> Any:
         return model.model_validate(value)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or model.__name__
-        raise IncompleteOutput(f"The answer fits the schema, but not {model.__name__}: {where}: {first['msg']}") from error
+        where = ".".join(map(str, first["loc"]))
+        raise IncompleteOutput(
+            f"The answer fits the schema, but not {model.__name__}: {where}: {first['msg']}") from error

@@ -25,7 +25,7 @@ from labkit.errors import BadRequest, ContextFull, LabkitError, ModelFileError
 from labkit.models.llama import captured_log, library
 
 SLOTS = 24    # sequences; they share the context's cells, so a slot costs nothing until used
-HELD = 1536   # tokens of other sequences kept: attention pays for every cell in use
+HELD = 512    # tokens of sequences that are over, kept: attention pays for every cell in use
 MIN_CONTEXT = 256
 BATCH = 512   # tokens evaluated at a time in prefill; also how soon an interrupt is heard
 
