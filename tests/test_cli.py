@@ -206,7 +206,7 @@ def test_bench_runs_what_its_options_name(monkeypatch):
     ran = []
     monkeypatch.setattr(terminal, "measure", lambda name: ran.append(name) or name)
     for options, wanted in (([], ["bench"]), (["--compare"], ["compare"]), (["--tools"], ["bfcl"]),
-                            (["--forms"], ["forms"]), (["--all"], ["bench", "compare", "forms", "bfcl"])):
+                            (["--forms"], ["forms"]), (["--all"], ["compare", "bench", "forms", "bfcl"])):
         ran.clear()
         assert CliRunner().invoke(app, ["bench", *options]).exit_code == 0
         assert ran == wanted

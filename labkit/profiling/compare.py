@@ -88,7 +88,7 @@ class Comparison(Shown):
         note = (f"{len(self.pairs)} pairs, {self.same_text} with the same answer on both sides. "
                 f"{_settings(self.settings)}. {self.machine}")
         return Table(("measure", "median", "range", "target"), (*self._pair_rows(), *self._wait_rows()),
-                     title=f"labkit and llama-cpp-python on {self.model}", note=note)
+                     title=f"Against llama-cpp-python: {self.model}", note=note)
 
     def _pair_rows(self) -> list[tuple[str, ...]]:
         ours, raw = ([getattr(pair, side) for pair in self.pairs] for side in ("labkit", "raw"))

@@ -213,11 +213,11 @@ def test_a_half_cancelled_call_or_value_is_no_result(model, works):
 # -- more than one at a time ---------------------------------------------------------------
 
 
-def test_two_threads_get_the_answers_they_would_get_alone(model, in_thread):
+def test_two_threads_get_the_answers_they_would_get_alone(model, in_thread, same_answers):
     prompts = [QUESTION, STORY, "Name three colours.", "What is water made of?"]
     alone = [model.chat(prompt, max_tokens=20).text for prompt in prompts]
     together = [in_thread(lambda p=prompt: model.chat(p, max_tokens=20).text) for prompt in prompts]
-    assert [result() for result in together] == alone
+    same_answers(model, prompts, [result() for result in together], alone)
 
 
 def test_a_stream_stopped_from_another_thread(model, works):
@@ -230,7 +230,7 @@ def test_a_stream_stopped_from_another_thread(model, works):
     works()
 
 
-def test_a_half_read_stream_goes_on_undisturbed_after_other_calls(model):
+def test_a_half_read_stream_goes_on_undisturbed_after_other_calls(model, same_answers):
     alone = model.chat(STORY, max_tokens=30).text
     stream = model.stream(STORY, max_tokens=30)
     text = "".join(next(stream) for _ in range(5))
@@ -239,8 +239,9 @@ def test_a_half_read_stream_goes_on_undisturbed_after_other_calls(model):
     others = next(other)
     text += next(stream)
     others += next(other)
-    assert text + "".join(stream) == alone == others + "".join(other)
-    assert between == [model.chat(question, max_tokens=8).text for question in (QUESTION, STORY)]
+    same_answers(model, [STORY, STORY], [text + "".join(stream), others + "".join(other)], [alone, alone])
+    again = [model.chat(question, max_tokens=8).text for question in (QUESTION, STORY)]
+    same_answers(model, [QUESTION, STORY], between, again)
 
 
 def test_achat_leaves_the_event_loop_free(model, expected):

@@ -90,14 +90,14 @@ def test_answers_in_progress_keep_their_own(slm, monkeypatch):
 # -- that it changes no answer -------------------------------------------------------------
 
 
-def test_more_conversations_than_slots(small):
+def test_more_conversations_than_slots(small, same_answers):
     prompts = [f"What is {n} + {n}?" for n in range(llama_engine.SLOTS + 4)]
     first = [small.chat(prompt, max_tokens=4).text for prompt in prompts]
-    assert [small.chat(prompt, max_tokens=4).text for prompt in prompts] == first
-    assert first[:3] == fresh_answers(prompts[:3], max_tokens=4)
+    same_answers(small, prompts, [small.chat(prompt, max_tokens=4).text for prompt in prompts], first)
+    same_answers(small, prompts[:3], first[:3], fresh_answers(prompts[:3], max_tokens=4))
 
 
-def test_more_live_streams_than_slots(small):
+def test_more_live_streams_than_slots(small, same_answers):
     prompts = [f"Name {n} animals." for n in range(2, llama_engine.SLOTS + 5)]
     alone = [small.chat(prompt, max_tokens=3).text for prompt in prompts]
     streams = [small.stream(prompt, max_tokens=3) for prompt in prompts]
@@ -105,18 +105,19 @@ def test_more_live_streams_than_slots(small):
     for _ in range(3):
         for i, stream in enumerate(streams):
             texts[i] += next(stream, "")
-    assert [text + "".join(stream) for text, stream in zip(texts, streams, strict=True)] == alone
+    whole = [text + "".join(stream) for text, stream in zip(texts, streams, strict=True)]
+    same_answers(small, prompts, whole, alone)
 
 
-def test_a_full_cache_makes_room(small):
+def test_a_full_cache_makes_room(small, same_answers):
     """Four half-read answers over prompts that together need three contexts."""
     prompts = [f"Number {n}. " * 90 + "Which number was that?" for n in range(4)]
     alone = fresh_answers(prompts[:2], max_tokens=4)
     streams = [small.stream(prompt, max_tokens=4) for prompt in prompts]
     started = [next(stream) for stream in streams]
     texts = [text + "".join(stream) for text, stream in zip(started, streams, strict=True)]
-    assert texts[:2] == alone
-    assert texts == [small.chat(prompt, max_tokens=4).text for prompt in prompts]
+    same_answers(small, prompts[:2], texts[:2], alone)
+    same_answers(small, prompts, texts, [small.chat(prompt, max_tokens=4).text for prompt in prompts])
 
 
 def test_an_answer_can_fill_the_context_to_its_last_cell(small):
