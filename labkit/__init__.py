@@ -7,6 +7,8 @@ from __future__ import annotations
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 
+from labkit.lazy import lazy_names
+
 try:
     __version__ = version("labkit")
 except PackageNotFoundError:  # a source tree on sys.path that nobody installed
@@ -23,17 +25,10 @@ _HOME = {
     "BadRequest": "errors", "ContextFull": "errors", "IncompleteOutput": "errors", "ToolError": "errors",
 }
 __all__ = sorted([*_HOME, "backends"])
+_get, __dir__ = lazy_names("labkit", {**_HOME, "backends": ""})
 
 
 def __getattr__(name: str):
     if name == "backends":  # a package that can also be called: lk.backends()
         return import_module("labkit.backends")
-    if name not in _HOME:
-        raise AttributeError(f"module 'labkit' has no attribute {name!r}")
-    value = getattr(import_module(f"labkit.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__():
-    return sorted({*globals(), *__all__})
+    return _get(name)

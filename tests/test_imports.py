@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "labkit"
 
 # What each part may import. "backends.base" is that module alone. Every part may import itself and
 # the foundations, which import nothing of the house. cli, doctor and terminal sit on top of it all.
-FOUNDATIONS = {"errors", "table", "data"}
+FOUNDATIONS = {"errors", "table", "data", "intervals", "lazy"}
 BASE_TYPES = {"backends.base", "backends.reply", "tools.call", "tools.constraint"}
 MAY_IMPORT = {
     "models": set(),

@@ -22,7 +22,7 @@ _owners = itertools.count(1)
 class LlamaCpp(Backend):
     """A GGUF model in this process. Connections with the same settings share weights and cache.
 
-    path: a .gguf file; None for the embedded SmolLM2-135M-Instruct.
+    model: a .gguf file; None for the embedded SmolLM2-135M-Instruct.
     context_length: tokens for prompt and answer; None for what the model was trained on.
     threads: None for the physical cores this process may use.
     """

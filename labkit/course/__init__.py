@@ -4,7 +4,7 @@
 """
 from __future__ import annotations
 
-from importlib import import_module
+from labkit.lazy import lazy_names
 
 _HOME = {
     "check": "learner", "hint": "learner", "solution": "learner", "progress": "learner",
@@ -13,15 +13,4 @@ _HOME = {
     "run_lesson": "running", "list_lessons": "lessons",
 }
 __all__ = sorted(_HOME)
-
-
-def __getattr__(name: str):
-    if name not in _HOME:
-        raise AttributeError(f"module 'labkit.course' has no attribute {name!r}")
-    value = getattr(import_module(f"labkit.course.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__():
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names("labkit.course", _HOME)

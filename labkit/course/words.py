@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from labkit.agents.worlds import share_interval
 from labkit.data import data_folder
 from labkit.errors import BadRequest
+from labkit.intervals import share_interval
 from labkit.table import Shown, Table
 
 Reader = Callable[[str], Any]

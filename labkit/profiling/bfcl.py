@@ -10,7 +10,6 @@ irrelevance: no tool fits; right is not to call.
 from __future__ import annotations
 
 import json
-import math
 import statistics
 import sys
 import time
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from labkit.errors import BackendUnavailable, BadRequest, IncompleteOutput
+from labkit.intervals import share_interval
 from labkit.table import Shown, Table
 
 WHEEL = "bfcl-eval"
@@ -50,9 +50,8 @@ class Result:
     @property
     def interval(self) -> tuple[float, float]:
         """Wilson's 95 % interval of the share."""
-        n, p, z = self.cases, self.share, 1.96
-        middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-        return (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
+        _, low, high = share_interval(self.right, self.cases)
+        return low, high
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ import random
 
 import pytest
 
-from labkit.agents.worlds import canteen, compare, house, interval, room, run_episode, share_interval, town
+from labkit.agents.worlds import canteen, compare, house, interval, room, run_episode, town
 from labkit.errors import BadRequest
+from labkit.intervals import share_interval
 
 SEEDS = range(10)
 

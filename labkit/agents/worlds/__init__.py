@@ -16,10 +16,9 @@ from labkit.agents.worlds.base import (
     Episode,
     compare,
     draw_scores,
-    interval,
     run_episode,
     score_table,
-    share_interval,
 )
+from labkit.intervals import interval
 
-__all__ = ["Episode", "compare", "draw_scores", "interval", "run_episode", "score_table", "share_interval"]
+__all__ = ["Episode", "compare", "draw_scores", "interval", "run_episode", "score_table"]
