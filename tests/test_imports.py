@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "backends": {"models", "tools"},
     "agents": {"backends", "tools"},
     "serving": {"agents", "backends", "tools"},
-    "profiling": BASE_TYPES | {"models", "connect", "tool"},  # they measure what a user gets
+    "profiling": BASE_TYPES | {"models", "connect", "tool", "backends.registry"},  # they measure what a user gets
     "safety": BASE_TYPES,
 }
 ON_TOP = {"widgets", "course", "cli", "doctor", "terminal", "__main__"}

@@ -8,15 +8,26 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from importlib.util import find_spec
+from typing import Any, ClassVar
 
 from labkit.backends.reply import Usage
+from labkit.tools.call import ToolCall
 from labkit.tools.constraint import Constraint
+
+
+CLOSED = "This connection is closed. Call labkit.connect() for a new one."
 
 
 @dataclass(frozen=True)
 class Request:
-    """One generation. `messages` are OpenAI's (role, content), already flattened to plain text."""
+    """One generation. `messages` are OpenAI's (role, content), already flattened to plain text.
+
+    prefix: how the answer begins, already written; only the rest is generated. Given only to a
+        backend that says it `continues`.
+    tools, tool_choice: OpenAI's. Given only to a backend that says it can call `tools`; the
+        messages are then OpenAI's with their tool calls and results.
+    """
 
     messages: Sequence[dict[str, Any]]
     constraint: Constraint | None = None
@@ -25,6 +36,10 @@ class Request:
     top_p: float = 1.0
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    prefix: str = ""
+    tools: tuple[dict[str, Any], ...] = ()
+    tool_choice: str = "auto"
+    several: bool = False  # more than one call
 
 
 @dataclass(frozen=True)
@@ -38,6 +53,7 @@ class Chunk:
     tokens: int = 1
     finish_reason: str | None = None  # "stop" | "length"
     usage: Usage | None = None
+    tool_calls: tuple[ToolCall, ...] = ()  # of a backend that can call tools, in one piece
 
 
 @dataclass(frozen=True)
@@ -49,6 +65,8 @@ class Capabilities:
     context_tokens: int | None = None
     prefix_cache: bool = False
     embeddings: bool = False
+    continues: bool = False                    # goes on from a given beginning of the answer
+    tools: bool = False                        # takes OpenAI's tools and calls the one that fits
 
     def __repr__(self) -> str:
         on = ", ".join(sorted(self.constraints)) or "none (validate and repair)"
@@ -61,6 +79,7 @@ class Backend(ABC):
 
     name: str   # as in connect(name)
     model: str  # what the runtime calls the model
+    requires: ClassVar[dict[str, str]] = {}  # module it imports: the package to install
 
     @property
     @abstractmethod
@@ -77,14 +96,35 @@ class Backend(ABC):
         """Sum of log P(token | before) (nats) over each text, as the answer to its messages."""
         raise NotImplementedError(f"{self.name} cannot score text")
 
+    def next_tokens(self, request: Request) -> list[tuple[str, float]]:
+        """The likeliest next tokens with their log-probabilities (nats), likeliest first; none if unknown."""
+        return []
+
     def count_tokens(self, text: str) -> int:
         """Length of `text` in this model's tokens."""
         raise NotImplementedError(f"{self.name} cannot count tokens")
+
+    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """One vector per text, all of the same length."""
+        raise NotImplementedError(f"{self.name} cannot embed text")
 
     def close(self) -> None:  # noqa: B027, a runtime may hold nothing
         """Release the model. A later call raises BackendUnavailable."""
 
     @classmethod
+    def missing(cls) -> str | None:
+        """The packages that are not installed, as one line that says how to get them, or None."""
+        packages = [package for module, package in cls.requires.items() if not _importable(module)]
+        return f"not installed. Run: pip install {' '.join(packages)}" if packages else None
+
+    @classmethod
     def why_not(cls) -> str | None:
-        """None when usable on this machine, else one line that says what would make it so."""
-        return None
+        """None when usable on this machine as it is, else one line that says what would make it so."""
+        return cls.missing()
+
+
+def _importable(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):  # a parent package is absent, or half imported
+        return False

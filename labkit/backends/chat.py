@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
+from labkit.backends import repair
 from labkit.backends.base import Backend, Capabilities, Chunk
+from labkit.backends.native_turn import NativeTurn
 from labkit.backends.options import Options
 from labkit.backends.reply import Reply
 from labkit.backends.stream import Stream
@@ -68,6 +70,9 @@ class Chat:
             return self._schema_stream(messages, schema, checked)
         if mode == "none":
             return self._plain_stream(messages, checked)
+        if self.capabilities.tools:
+            return self._tool_stream(NativeTurn(
+                self.backend, messages, offered, mode, parallel_tool_calls, checked))
         return self._tool_stream(ToolTurn(
             self.backend, messages, offered, mode, parallel_tool_calls, grounded, checked))
 
@@ -114,14 +119,14 @@ class Chat:
         chunks = self._generate(messages, options, calling.json_constraint(document))
         return self._stream(chunks, finish)
 
-    def _tool_stream(self, turn: ToolTurn) -> Stream:
+    def _tool_stream(self, turn: ToolTurn | NativeTurn) -> Stream:
         return self._stream(turn.chunks(), turn.finish, stops=turn.options.stops, shows_text=turn.in_words)
 
     def _stream(self, chunks: Iterator[Chunk], finish: Callable[[Reply], Reply], **kwargs) -> Stream:
         return Stream(chunks, finish, model=self.model, observers=self.on_chunk, **kwargs)
 
     def _generate(self, messages: list[dict], options: Options, constraint: Constraint | None = None):
-        return self.backend.generate(options.request(messages, constraint))
+        return repair.generate(self.backend, options.request(messages, constraint))
 
 
 def _options(given: Mapping[str, Any]) -> Options:

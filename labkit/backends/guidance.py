@@ -9,7 +9,7 @@ import numpy as np
 from labkit.errors import BadRequest
 from labkit.tools.constraint import Constraint
 
-_PROBES = {
+PROBES = {
     "json_schema": '{"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}',
     "lark": 'start: "a" | "b"',
     "regex": "[0-9]+",
@@ -19,10 +19,7 @@ _tokenizers: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 def matcher(engine, constraint: Constraint):
     """A fresh matcher for one generation. Raises BadRequest when the constraint cannot be compiled."""
-    compiled = _compiled(_tokenizer(engine), constraint)
-    if compiled.is_error():
-        raise BadRequest(f"This schema cannot be enforced: {_reason(compiled.get_error())}")
-    return compiled.deep_copy()
+    return _fresh(_tokenizer(engine), constraint)
 
 
 def _reason(error: str) -> str:
@@ -41,7 +38,7 @@ def mask(matcher, logits: np.ndarray) -> None:
 def kinds(engine) -> frozenset[str]:
     """The kinds of constraint that compile for this model's vocabulary."""
     tokenizer = _tokenizer(engine)
-    return frozenset(kind for kind, text in _PROBES.items()
+    return frozenset(kind for kind, text in PROBES.items()
                      if not _compiled(tokenizer, Constraint(kind, text)).is_error())
 
 
@@ -53,12 +50,41 @@ def _tokenizer(engine):
     return _tokenizers[engine]
 
 
+def check(constraint: Constraint) -> None:
+    """Raise BadRequest when no answer can obey the constraint, or it cannot be compiled."""
+    from llguidance import LLMatcher
+    if error := LLMatcher.validate_grammar(_grammar(constraint), None):
+        raise BadRequest(f"This schema cannot be enforced: {_reason(error)}")
+
+
+def byte_matcher(constraint: Constraint):
+    """A fresh matcher that takes UTF-8 bytes for tokens: for text, whatever a model's vocabulary is."""
+    return _fresh(_bytes(), constraint)
+
+
+def _fresh(tokenizer, constraint: Constraint):
+    compiled = _compiled(tokenizer, constraint)
+    if compiled.is_error():
+        raise BadRequest(f"This schema cannot be enforced: {_reason(compiled.get_error())}")
+    return compiled.deep_copy()
+
+
+@lru_cache(maxsize=1)
+def _bytes():
+    from llguidance import LLTokenizer
+    return LLTokenizer("byte")
+
+
 @lru_cache(maxsize=256)
 def _compiled(tokenizer, constraint: Constraint):
     from llguidance import LLMatcher
-    grammar = {
+    return LLMatcher(tokenizer, _grammar(constraint), log_level=0)
+
+
+def _grammar(constraint: Constraint) -> str:
+    from llguidance import LLMatcher
+    return {
         "json_schema": LLMatcher.grammar_from_json_schema,
         "lark": LLMatcher.grammar_from_lark,
         "regex": LLMatcher.grammar_from_regex,
     }[constraint.kind](constraint.text)
-    return LLMatcher(tokenizer, grammar, log_level=0)

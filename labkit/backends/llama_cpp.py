@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from labkit.backends import guidance
-from labkit.backends.base import Backend, Capabilities, Chunk, Request
+from labkit.backends import guidance, llama_embed
+from labkit.backends.base import CLOSED, Backend, Capabilities, Chunk, Request
+from labkit.backends.options import check_whole
 from labkit.backends.reply import Usage
 from labkit.backends.sampling import Sampler
 from labkit.errors import BackendUnavailable, BadRequest, ContextFull
@@ -28,31 +29,23 @@ class LlamaCpp(Backend):
     """
 
     name = "llama.cpp"
+    requires = {"llama_cpp": "llama-cpp-python"}
 
     def __init__(self, model: str | Path | None = None, *, context_length: int | None = None,
                  threads: int | None = None, gpu_layers: int = -1):
         from labkit.backends.llama_engine import shared_engine
         from labkit.models.embedded import default_model, display_name
         from labkit.models.hardware import usable_cores
-        for name, value in {"context_length": context_length, "threads": threads}.items():
-            if value is not None and not (isinstance(value, int) and value >= 1):
-                raise BadRequest(f"{name}={value!r}: use a whole number of at least 1, or leave it out.")
+        check_whole(1, context_length=context_length, threads=threads)
         path = Path(model) if model else default_model()
         self.model = display_name(path)
         self._engine = shared_engine(path, context_length or 0, threads or usable_cores(), gpu_layers)
-
-    @classmethod
-    def why_not(cls) -> str | None:
-        from importlib.util import find_spec
-        if find_spec("llama_cpp") is None:
-            return "llama-cpp-python is not installed. Run: pip install llama-cpp-python"
-        return None
 
     @property
     def engine(self):
         """The engine below, for measurements."""
         if self._engine is None:
-            raise BackendUnavailable("This connection is closed. Call labkit.connect() for a new one.")
+            raise BackendUnavailable(CLOSED)
         return self._engine
 
     def close(self) -> None:
@@ -60,14 +53,17 @@ class LlamaCpp(Backend):
 
     @cached_property
     def capabilities(self) -> Capabilities:
-        return Capabilities(guidance.kinds(self.engine), scores=True, prefix_cache=True,
-                            context_tokens=self.engine.context_length)
+        return Capabilities(guidance.kinds(self.engine), scores=True, prefix_cache=True, continues=True,
+                            context_tokens=self.engine.context_length, embeddings=llama_embed.works(self.engine))
 
     def count_tokens(self, text: str) -> int:
         return len(self.engine.tokenize(text))
 
+    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        return llama_embed.embed(self.engine, texts)
+
     def generate(self, request: Request) -> Iterator[Chunk]:
-        tokens = self.prompt_tokens(request.messages)
+        tokens = self.prompt_tokens(request.messages) + self.engine.tokenize(request.prefix)
         limit = self.engine.context_length
         if len(tokens) >= limit:
             raise ContextFull(len(tokens), limit)

@@ -145,8 +145,14 @@ class Engine:
             return cached, True
 
     def start_afresh(self, owner: int) -> None:
-        """Give a generation an empty slot: it will reuse nothing, so its sums round the same each time."""
+        """Give a generation an empty slot, and the cache to itself where no other is in progress.
+
+        It will reuse nothing, and lie where it lay before: so its sums round the same each time.
+        """
         with self._lock:
+            for slot in self._slots:
+                if not slot.owner:
+                    self._drop(slot)
             slot = self._least_needed(self._slots)
             self._drop(slot)
             slot.owner, slot.used = owner, next(self._clock)

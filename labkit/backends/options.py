@@ -48,6 +48,13 @@ class Options:
                        self.seed, self.stops)
 
 
+def check_whole(least: int, **settings: int | None) -> None:
+    """Raise BadRequest, with its name, for a setting that is given and no whole number of at least `least`."""
+    for name, value in settings.items():
+        _require(value is None or (isinstance(value, int) and value >= least),
+                 f"{name}={value!r}: use a whole number of at least {least}, or leave it out.")
+
+
 def _number(value) -> bool:
     return isinstance(value, Real) and math.isfinite(value)
 

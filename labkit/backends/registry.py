@@ -49,9 +49,9 @@ def connect(backend: str = DEFAULT, model: str | None = None, **settings):
     Raises BackendUnavailable with what would help, BadRequest for an unknown setting, or ModelFileError.
     """
     from labkit.backends.chat import Chat
-    kind = _load(_known().get(backend), backend)
-    if why_not := kind.why_not():
-        raise BackendUnavailable(f"{backend}: {why_not}")
+    kind = backend_class(backend)
+    if missing := kind.missing():
+        raise BackendUnavailable(f"{backend}: {missing}")
     known = signature(kind).parameters
     if unknown := sorted(settings.keys() - known.keys()):
         names = ", ".join(name for name in known if name != "model")
@@ -61,7 +61,19 @@ def connect(backend: str = DEFAULT, model: str | None = None, **settings):
 
 def list_backends() -> Backends:
     """Every installed backend, usable or not, in the order of their names."""
-    return Backends(Listed(name, _load(entry, name).why_not()) for name, entry in sorted(_known().items()))
+    return Backends(Listed(name, _why_not(entry, name)) for name, entry in sorted(_known().items()))
+
+
+def _why_not(entry: EntryPoint, name: str) -> str | None:
+    try:
+        return _load(entry, name).why_not()
+    except Exception as error:  # a plug-in of someone else's must not take the list down
+        return f"cannot be loaded: {type(error).__name__}: {error}"
+
+
+def backend_class(name: str) -> type[Backend]:
+    """The class of a backend. Raises BackendUnavailable for a name that is not known."""
+    return _load(_known().get(name), name)
 
 
 def _known() -> dict[str, EntryPoint]:

@@ -70,6 +70,11 @@ class Stream:
             self._reply = self._finish(self._raw_reply())
         return self._reply
 
+    @property
+    def so_far(self) -> Reply:
+        """What has come by now, as it is: a value may be half written, a call is still text."""
+        return self._raw_reply()
+
     def __enter__(self) -> Stream:
         return self
 

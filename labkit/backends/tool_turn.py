@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from labkit.backends import repair
 from labkit.backends.base import Backend, Chunk
 from labkit.backends.options import Options
 from labkit.backends.reply import Reply
@@ -41,7 +42,7 @@ class ToolTurn:
         constraint = calling.call_constraint(tools, several=self.several, source=source)
         # A stop string is for words: within a call it would break the JSON.
         options = replace(self.options, stop=None)
-        yield from self.backend.generate(options.request(messages, constraint))
+        yield from repair.generate(self.backend, options.request(messages, constraint))
 
     def finish(self, reply: Reply) -> Reply:
         """The reply with its calls read, or its words as they are."""
@@ -52,18 +53,8 @@ class ToolTurn:
             return replace(reply, text="")  # half a call is nothing to show
         calls = calling.read_calls(reply.text, reply.finish_reason, self.options.max_tokens)
         for call in calls:
-            self._check(call)
+            check_call(call, self.tools)
         return replace(reply, text="", tool_calls=calls, finish_reason="tool_calls")
-
-    def _check(self, call: ToolCall) -> None:
-        """A runtime that cannot enforce a constraint may have written anything."""
-        tool = next((tool for tool in self.tools if tool.name == call.name), None)
-        if tool is None:
-            raise IncompleteOutput(f"No valid result: the model called {call.name!r}, which was not offered.")
-        try:
-            tool.check(call.arguments)
-        except ToolError as error:
-            raise IncompleteOutput(f"No valid result: {error}") from error
 
     def _choose(self) -> Choice:
         auto = self.mode == "auto"
@@ -77,19 +68,33 @@ class ToolTurn:
         return self._choose_by_writing(auto)
 
     def _choose_by_writing(self, auto: bool) -> Choice:
-        """For runtimes that cannot score: let the model write a name, one of those there are."""
+        """For runtimes that cannot score: let the model write a name, one of those there are.
+
+        A small model judges much worse this way; the league table of runtimes shows by how much.
+        """
         names = [tool.name for tool in self.tools] + ([_WORDS] if auto else [])
-        listed = "\n".join(map(choosing.signature, self.tools))
-        prompt = f"Which of these tools does the request need?\n{listed}\nAnswer with its name" + (
-            f', or "{_WORDS}" when no tool fits.' if auto else ".")
-        request = self.options.request(calling.with_instructions(self.messages, prompt),
-                                       calling.json_constraint({"enum": names}))
-        chunks = list(self.backend.generate(request))
+        listed = [f"- {choosing.signature(tool)}" for tool in self.tools]
+        listed += [f"- {_WORDS}(): no tool fits"] if auto else []
+        prompt = "\n".join([f"Request: {_request(self.messages)}", "", "Tools:", *listed, "",
+                            "Write the name of the tool that fits the request."])
+        request = self.options.request([{"role": "user", "content": prompt}], calling.json_constraint({"enum": names}))
+        chunks = list(repair.generate(self.backend, request))
         text = "".join(chunk.text for chunk in chunks)
         name = calling.read_json(text, chunks[-1].finish_reason, request.max_tokens)
         if name not in names:
             raise IncompleteOutput(f"No valid result: of {', '.join(names)}, the model wrote {name!r}.")
         return Choice(next((tool for tool in self.tools if tool.name == name), None), 1.0)
+
+
+def check_call(call: ToolCall, tools: Sequence[Tool]) -> None:
+    """Raise IncompleteOutput for a call that no tool of these takes: a runtime may write anything."""
+    tool = next((tool for tool in tools if tool.name == call.name), None)
+    if tool is None:
+        raise IncompleteOutput(f"No valid result: the model called {call.name!r}, which was not offered.")
+    try:
+        tool.check(call.arguments)
+    except ToolError as error:
+        raise IncompleteOutput(f"No valid result: {error}") from error
 
 
 def _answered(messages: Sequence[Mapping[str, Any]]) -> bool:

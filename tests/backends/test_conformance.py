@@ -198,8 +198,10 @@ def test_an_exception_within_a_step_leaves_a_model_that_works(model, works, erro
 
 def test_a_half_cancelled_call_or_value_is_no_result(model, works):
     tool = {"name": "say", "parameters": {"properties": {"text": {"type": "string"}}, "required": ["text"]}}
-    for asked in ({"tools": [tool], "tool_choice": "required", "grounded": False},
-                  {"schema": {"type": "string", "minLength": 60}}):
+    cases = [{"schema": {"type": "string", "minLength": 60}}]
+    if not model.capabilities.tools:  # else a call comes whole or not at all
+        cases += [{"tools": [tool], "tool_choice": "required", "grounded": False}]
+    for asked in cases:
         stream = model.stream(STORY, **asked)
         model.on_chunk.append(lambda chunk, stream=stream: stream.stop())
         try:
@@ -246,7 +248,7 @@ def test_a_half_read_stream_goes_on_undisturbed_after_other_calls(model, same_an
 
 def test_achat_leaves_the_event_loop_free(model, expected):
     async def both():
-        ticks, answer = 0, asyncio.ensure_future(model.achat(QUESTION, max_tokens=16))
+        ticks, answer = 0, asyncio.ensure_future(model.achat(QUESTION, max_tokens=8))
         while not answer.done():
             await asyncio.sleep(0.005)
             ticks += 1

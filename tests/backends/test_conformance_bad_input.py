@@ -5,13 +5,14 @@ import pytest
 
 import labkit as lk
 
+QUESTION = "What is the capital of France?"
 USER = {"role": "user", "content": "Hello"}
 
 
-@pytest.fixture(autouse=True)
-def still_works_afterwards(works):
+@pytest.fixture(autouse=True, scope="module")
+def still_works_afterwards(model, expected):
     yield
-    works()
+    assert model.chat(QUESTION, max_tokens=8).text == expected
 
 
 @pytest.mark.parametrize("conversation, said", [
@@ -151,8 +152,8 @@ def test_a_failed_stream_fails_again_when_asked_for_its_reply(model):
             _ = stream.reply
 
 
-def test_a_closed_connection_says_so_and_leaves_the_others_alone(model):
-    other = lk.Chat(type(model.backend)())
+def test_a_closed_connection_says_so_and_leaves_the_others_alone(connect):
+    other = connect()
     half_read = other.stream("Tell me a story.", max_tokens=50)
     next(half_read)
     other.close()

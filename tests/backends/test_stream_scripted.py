@@ -11,6 +11,12 @@ from labkit.backends.base import Capabilities
 F = {"name": "f", "parameters": {"properties": {"x": {"type": "integer"}}, "required": ["x"]}}
 
 
+@pytest.fixture(autouse=True)
+def says_that_it_enforces(script):
+    """And then writes what it likes."""
+    script._capabilities = Capabilities(frozenset({"json_schema"}))
+
+
 def splits(text: str):
     """Every way to cut a short text into pieces."""
     for cuts in itertools.product([False, True], repeat=len(text) - 1):

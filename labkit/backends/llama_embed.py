@@ -1,0 +1,86 @@
+"""Text as vectors, by llama.cpp: the mean of the last layer's states over a text's tokens, scaled to length 1.
+
+A chat model is not trained for this: near vectors mean texts that begin and go on alike more than texts
+of one meaning. A context of its own, over the weights that are loaded anyway, is made on first use.
+"""
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Sequence
+
+import numpy as np
+
+from labkit.backends.llama_engine import Engine
+from labkit.errors import ContextFull, LabkitError
+
+LONGEST = 2048  # tokens of one text
+BATCH = 256     # tokens evaluated at a time: the library computes every token's scores, 200 kB each, beside its state
+_embedders: weakref.WeakKeyDictionary[Engine, Embedder] = weakref.WeakKeyDictionary()
+_making = threading.Lock()
+
+
+class Embedder:
+    """llama.cpp's context for embeddings. Safe to call from several threads."""
+
+    def __init__(self, engine: Engine):
+        self.c, self._lock = engine.c, threading.Lock()
+        self.limit = min(LONGEST, engine.context_length)
+        self.width = self.c.llama_model_n_embd(engine._weights.model)
+        params = self.c.llama_context_default_params()
+        params.n_ctx, params.n_batch, params.n_ubatch = self.limit, BATCH, BATCH
+        params.n_threads = params.n_threads_batch = engine.threads
+        # Pooled by llama.cpp, a text would have to be evaluated in one piece.
+        params.embeddings, params.pooling_type = True, self.c.LLAMA_POOLING_TYPE_NONE
+        params.flash_attn_type = self.c.LLAMA_FLASH_ATTN_TYPE_ENABLED
+        params.no_perf = True
+        self._ctx = self.c.llama_init_from_model(engine._weights.model, params)
+        if not self._ctx:
+            raise LabkitError(f"No memory for an embedding context of {self.limit} tokens.")
+        self._batch = self.c.llama_batch_init(BATCH, 0, 1)
+        # The weights are among the arguments so that they outlive the context.
+        weakref.finalize(self, _free, self.c, self._batch, self._ctx, engine._weights)
+
+    def vector(self, tokens: Sequence[int]) -> list[float]:
+        """One text's vector (length 1). Raises ContextFull for a text of more than `limit` tokens."""
+        if len(tokens) > self.limit:
+            raise ContextFull(len(tokens), self.limit)
+        with self._lock:
+            self.c.llama_memory_clear(self.c.llama_get_memory(self._ctx), True)
+            total = sum(self._states(tokens[start:start + BATCH], start) for start in range(0, len(tokens), BATCH))
+        return (total / np.linalg.norm(total)).tolist()
+
+    def _states(self, part: Sequence[int], start: int) -> np.ndarray:
+        """Sum of the last layer's states over the tokens that stand at `start` and after."""
+        batch = self._batch
+        batch.n_tokens = len(part)
+        for i, token in enumerate(part):
+            batch.token[i], batch.pos[i], batch.logits[i] = token, start + i, True
+            batch.n_seq_id[i], batch.seq_id[i][0] = 1, 0
+        if code := self.c.llama_decode(self._ctx, batch):
+            raise LabkitError(f"llama.cpp could not embed the text (code {code}).")
+        states = self.c.llama_get_embeddings(self._ctx)
+        return np.ctypeslib.as_array(states, shape=(len(part), self.width)).sum(axis=0, dtype=np.float64)
+
+
+def embed(engine: Engine, texts: Sequence[str]) -> list[list[float]]:
+    """One vector per text. An empty text is embedded as a line break: it has no token of its own."""
+    embedder = _embedder(engine)
+    return [embedder.vector(engine.tokenize(text) or engine.tokenize("\n")) for text in texts]
+
+
+def works(engine: Engine) -> bool:
+    """Whether the loaded model has states to give. Asking for a vector would cost 0.3 s at every start."""
+    return engine.c.llama_model_n_embd(engine._weights.model) > 0
+
+
+def _embedder(engine: Engine) -> Embedder:
+    with _making:
+        if engine not in _embedders:
+            _embedders[engine] = Embedder(engine)
+        return _embedders[engine]
+
+
+def _free(c, batch, ctx, weights) -> None:
+    c.llama_batch_free(batch)
+    c.llama_free(ctx)
