@@ -1,0 +1,1 @@
+"""The service: a connected model at OpenAI's and at Ollama's HTTP routes."""

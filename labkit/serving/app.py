@@ -1,0 +1,121 @@
+"""The web application, and running it: `labkit serve`."""
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Callable
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, PlainTextResponse
+from starlette.exceptions import HTTPException
+
+from labkit.backends.chat import Chat
+from labkit.errors import BadRequest, LabkitError
+from labkit.serving import ollama_about, ollama_routes, openai_routes, token_routes
+from labkit.serving.failures import body_for, body_of
+from labkit.serving.generation import Service
+from labkit.serving.guard import Guard, is_loopback
+
+PORT = 8484
+
+
+def create_app(chat: Chat, api_key: str | None = None) -> FastAPI:
+    """The ASGI application that offers `chat`; with api_key, only to those who send it."""
+    app = FastAPI(title="labkit", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.service = Service(chat)
+    app.add_middleware(Guard, api_key=api_key)
+    for part in (openai_routes, token_routes, ollama_routes, ollama_about):
+        app.include_router(part.router)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(LabkitError, _failed)
+    app.add_exception_handler(NotImplementedError, _failed)
+    app.add_exception_handler(Exception, _failed)
+
+    @app.api_route("/", methods=["GET", "HEAD"], response_class=PlainTextResponse)
+    async def hello():
+        return f"labkit serves {chat.model} at OpenAI's routes (/v1) and Ollama's (/api).\n"
+
+    @app.get("/health")
+    async def health():
+        return {"status": "ok"}
+
+    return app
+
+
+async def _failed(request: Request, error: Exception) -> JSONResponse:
+    status, body = body_of(request.url.path, error)
+    return JSONResponse(body, status)
+
+
+async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
+    said = (f"There is no {request.method} {request.url.path} here. Chats go to /v1/chat/completions or /api/chat."
+            if error.status_code in (404, 405) else error.detail)
+    codes = {404: "not_found", 405: "not_found", 413: "request_too_large"}
+    code = codes.get(error.status_code, "invalid_request")
+    return JSONResponse(body_for(request.url.path, error.status_code, code, said), error.status_code, error.headers)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises LabkitError when the port is taken or the address is not this machine's."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # The protocol by name: asyncio turns Nagle's algorithm off only for a socket that says it is TCP, and
+    # with it on, the second packet of an answer waits 40 ms for the first one's delayed acknowledgement.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        if os.name == "posix":  # elsewhere it would share a port that is taken
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host.strip("[]"), port))
+        listening.listen(128)
+        return listening
+    except OSError as error:
+        listening.close()
+        raise LabkitError(f"Nothing can listen at {host}:{port} ({error.strerror or error}). "
+                          "Choose another --port, or --port 0 for a free one.") from error
+
+
+def address(listening: socket.socket) -> str:
+    """http://host:port of a listening socket."""
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def make_server(chat: Chat, api_key: str | None = None):
+    """A uvicorn server for `chat`: run(sockets=[…]) serves, should_exit = True ends it."""
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        async def shutdown(self, sockets=None):
+            app.state.service.close()  # before uvicorn waits for the answers in the making
+            await super().shutdown(sockets)
+
+    app = create_app(chat, api_key)
+    # uvicorn drops a quiet connection after 5 s, and a client that is just about to use it meets an error.
+    return Server(uvicorn.Config(app, log_level="warning", access_log=False, ws="none", lifespan="off",
+                                 timeout_keep_alive=75, timeout_graceful_shutdown=2, server_header=False))
+
+
+def serve(backend: str = "llama.cpp", model: str | None = None, host: str = "127.0.0.1", port: int = PORT,
+          api_key: str | None = None, say: Callable[[str], None] = print) -> None:
+    """Serve a model until Ctrl-C.
+
+    backend, model: as for `labkit.connect`. port: 0 for a free one. api_key: None for LABKIT_API_KEY;
+    an address that other machines can reach needs one. say: is told the address.
+
+    Raises BadRequest for an open address without a key, LabkitError for a taken port, and what connect raises.
+    """
+    from labkit.backends.registry import connect
+    api_key = api_key or os.environ.get("LABKIT_API_KEY") or None
+    if not (api_key or is_loopback(host)):
+        raise BadRequest(f"{host} can be reached from other machines: give --api-key or set LABKIT_API_KEY, "
+                         "or stay with --host 127.0.0.1.")
+    # 5 ms is Python's own; a request that arrives among 16 generating threads waits for several such turns.
+    sys.setswitchinterval(0.001)
+    with listen(host, port) as listening, connect(backend, model) as chat:
+        server = make_server(chat, api_key)
+        at = address(listening)
+        say(f"labkit serves {chat.model} at {at}/v1 (OpenAI) and {at} (Ollama). Ctrl-C ends it.")
+        try:
+            server.run(sockets=[listening])
+        except KeyboardInterrupt:  # uvicorn has ended in good order and passes the signal on
+            pass

@@ -1,0 +1,57 @@
+"""Errors as the two dialects say them: a status, a code, and a sentence that says what to do."""
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from labkit.errors import BackendUnavailable, BadRequest, ContextFull, IncompleteOutput, LabkitError
+
+_log = logging.getLogger("labkit.serving")
+_KINDS = {401: "authentication_error", 403: "permission_error", 404: "not_found_error"}
+
+
+class NoSuchModel(BadRequest):
+    """The model asked for is not the one served."""
+
+
+def describe(error: Exception) -> tuple[int, str, str, dict[str, Any]]:
+    """(status, code, message, further fields) of what went wrong. Nothing of an unknown error is told."""
+    message = str(error)
+    if isinstance(error, ContextFull):
+        return 400, "context_length_exceeded", message, {"prompt_tokens": error.prompt_tokens,
+                                                         "context_tokens": error.context_tokens}
+    if isinstance(error, NoSuchModel):
+        return 404, "model_not_found", message, {}
+    if isinstance(error, BadRequest):
+        return 400, "invalid_request", message, {}
+    if isinstance(error, IncompleteOutput):  # asked again, it would fail again: not a 5xx, which clients repeat
+        return 422, "incomplete_output", message, {}
+    if isinstance(error, NotImplementedError):
+        return 501, "not_supported", f"{message}.", {}
+    if isinstance(error, BackendUnavailable):
+        return 503, "backend_unavailable", message, {}
+    if isinstance(error, LabkitError):
+        return 500, "backend_error", message, {}
+    return 500, "internal_error", "The server failed on this request. Its log says why.", {}
+
+
+def body_for(path: str, status: int, code: str, message: str, fields: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The error in the dialect of the route: Ollama's under /api, OpenAI's elsewhere."""
+    if path.startswith("/api"):
+        return {"error": message, **(fields or {})}
+    kind = _KINDS.get(status, "invalid_request_error" if status < 500 else "server_error")
+    return {"error": {"message": message, "type": kind, "param": None, "code": code, **(fields or {})}}
+
+
+def body_of(path: str, error: Exception) -> tuple[int, dict[str, Any]]:
+    """(status, body) of an error, in the route's dialect."""
+    status, code, message, fields = describe(error)
+    return status, body_for(path, status, code, message, fields)
+
+
+def body_midway(path: str, error: Exception) -> dict[str, Any]:
+    """The last line of an answer that failed after it had begun; the server's log gets the cause."""
+    status, body = body_of(path, error)
+    if status == 500:
+        _log.error("An answer failed after it had begun.", exc_info=error)
+    return body

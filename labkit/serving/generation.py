@@ -1,0 +1,143 @@
+"""One answer, made in a worker thread, and handed to the event loop piece by piece.
+
+Generating is plain blocking Python. A thread does it and posts each piece into the request's own
+queue; the event loop never waits for a model, and the model never waits for a slow reader.
+"""
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from labkit.backends.chat import Chat
+from labkit.backends.reply import Reply, Usage
+from labkit.backends.stream import Stream
+from labkit.errors import BackendUnavailable, IncompleteOutput
+
+AT_ONCE = 64  # answers in the making; a thread each. Further requests wait their turn.
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some text of the answer, and the token counts so far."""
+
+    text: str
+    usage: Usage
+
+
+class Generation:
+    """One request to the model. Iterate `pieces()`; then `reply` is the whole answer."""
+
+    def __init__(self, service: Service, conversation: Any, arguments: Mapping[str, Any]):
+        self._service, self._conversation, self._arguments = service, conversation, arguments
+        self._loop, self._queue = asyncio.get_running_loop(), asyncio.Queue()
+        self._stream: Stream | None = None
+        self._gone, self._in_pieces = False, True
+        self._watcher: asyncio.Task | None = None
+        self._started = time.perf_counter()
+        self.reply: Reply | None = None
+        self.answering = False  # the response has begun
+
+    async def whole(self, request) -> Reply:
+        """The finished answer; a client that goes away stops it."""
+        self._in_pieces = False
+        self.watch(request)
+        async for _ in self.pieces():
+            pass
+        return self.reply
+
+    def watch(self, request) -> None:
+        """Stop when the client of this (fully read) request goes away."""
+        async def until_gone():
+            while (await request.receive())["type"] != "http.disconnect":
+                pass
+            self.stop()
+        self._watcher = self._loop.create_task(until_gone())
+
+    async def pieces(self) -> AsyncIterator[Piece]:
+        """The text as it comes. Leaving early stops the generation; a failure is raised where it comes."""
+        self._service.running.add(self)
+        self._loop.run_in_executor(self._service.threads, self._work)
+        try:
+            while isinstance(event := await self._queue.get(), Piece):
+                yield event
+            if isinstance(event, Exception):
+                raise event
+            if self._service.closed and event.finish_reason == "cancelled":
+                raise BackendUnavailable("The server was stopped in the middle of this answer.")
+            self.reply = event
+        finally:
+            self.stop()
+            self._service.running.discard(self)
+            if self._watcher:
+                self._watcher.cancel()
+
+    def stop(self) -> None:
+        """End it after the step in progress. Safe from any thread, and when it is over."""
+        self._gone = True
+        if self._stream:
+            self._stream.stop()
+
+    @property
+    def elapsed_s(self) -> float:
+        """Since the request came."""
+        return time.perf_counter() - self._started
+
+    # -- in the worker thread --------------------------------------------------------------
+
+    def _work(self) -> None:
+        try:
+            self._post(self._generate())
+        except Exception as error:  # whatever it is, the request that waits for it must hear of it
+            self._post(error)
+
+    def _generate(self) -> Reply:
+        self._stream = self._service.chat.stream(self._conversation, **self._arguments)
+        if self._gone:  # while the request waited for its turn
+            self._stream.stop()
+        with self._stream as stream:
+            for text in stream:
+                if self._in_pieces:  # else the event loop would wake for every token, for nothing
+                    self._post(Piece(text, stream.so_far.usage))
+            return self._finished(stream)
+
+    def _finished(self, stream: Stream) -> Reply:
+        """The reply. A value that was cut at max_tokens is passed on as it is: "length" says so."""
+        try:
+            return stream.reply
+        except IncompleteOutput:
+            so_far = stream.so_far
+            if self._arguments.get("schema") is not None and so_far.finish_reason == "length":
+                return so_far
+            raise
+
+    def _post(self, event: Any) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._queue.put_nowait, event)
+        except RuntimeError:  # the loop is closed: the server has stopped, nobody waits
+            self.stop()
+
+
+class Service:
+    """A connected model and the threads that serve it."""
+
+    def __init__(self, chat: Chat):
+        self.chat = chat
+        self.threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="labkit-serve")
+        self.running: set[Generation] = set()
+        self.closed = False
+        self.since = time.time()
+
+    async def run(self, function, *arguments):
+        """A blocking call, in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self.threads, function, *arguments)
+
+    def close(self) -> None:
+        """Stop every answer in the making, whose clients are told so, and let the threads go."""
+        self.closed = True
+        for generation in tuple(self.running):
+            generation.stop()
+        self.threads.shutdown(wait=False, cancel_futures=True)

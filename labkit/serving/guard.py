@@ -1,0 +1,102 @@
+"""Who may ask, and how much at once: the key, the address asked for, the size of a request.
+
+Plain ASGI, because Starlette's own middleware costs a task and a queue for every request.
+"""
+from __future__ import annotations
+
+import json
+import secrets
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+
+MAX_BODY = 8 * 2**20  # bytes; a full context of 8192 tokens is about 40 kB
+OPEN = {"/health"}    # says only that the server is up
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address can be reached from this machine alone."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+class Guard:
+    """Refuses before anything is read: 403 for a foreign page, 401 for a wrong key, 413 for too much.
+
+    Without a key the server trusts this machine, and a web page in its browser is not this machine:
+    a page can send requests to 127.0.0.1, and can point a name of its own there (DNS rebinding). Its
+    Origin, or the Host it asked for, gives it away.
+    """
+
+    def __init__(self, app, api_key: str | None = None, max_body: int = MAX_BODY):
+        self.app, self.max_body = app, max_body
+        self._key = api_key.encode() if api_key else None
+
+    async def __call__(self, scope, receive, send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        headers = Headers(scope=scope)
+        if refusal := self._refusal(scope["path"], headers):
+            return await _answer(send, scope["path"], *refusal)
+        await self.app(scope, _limited(receive, self.max_body), send)
+
+    def _refusal(self, path: str, headers: Headers) -> tuple[int, str, str] | None:
+        """(status, code, message), or None for a request that may pass."""
+        if self._key and path not in OPEN and not self._knows(headers.get("authorization", "")):
+            return 401, "invalid_api_key", "The API key is missing or wrong. Send it as: Authorization: Bearer KEY"
+        if not self._key and not _from_here(headers):
+            return 403, "forbidden_origin", ("This server answers programs on this machine, asked for as localhost "
+                                             "or 127.0.0.1, not web pages of other sites.")
+        size = headers.get("content-length", "0")
+        if not size.isdigit() or int(size) > self.max_body:
+            return 413, "request_too_large", f"A request may have {self.max_body} bytes."
+        return None
+
+    def _knows(self, authorization: str) -> bool:
+        kind, _, key = authorization.partition(" ")
+        sent = key.strip().encode("latin-1")  # the bytes as they came: Starlette reads headers as latin-1
+        return secrets.compare_digest(sent, self._key) and kind.lower() == "bearer"
+
+
+def _from_here(headers: Headers) -> bool:
+    addresses = [f"//{headers.get('host', '')}", *(o for o in [headers.get("origin")] if o)]
+    return all(is_loopback(_hostname(address)) for address in addresses)
+
+
+def _hostname(address: str) -> str:
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:  # an unfinished [ of an IPv6 address
+        return ""
+
+
+def _limited(receive, limit: int):
+    """`receive`, counting: a body sent in chunks does not say its size beforehand."""
+    seen = 0
+
+    async def counted():
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > limit:
+            raise HTTPException(413, f"A request may have {limit} bytes.")
+        return message
+    return counted
+
+
+async def _answer(send, path: str, status: int, code: str, message: str) -> None:
+    from labkit.serving.failures import body_for
+    body = json.dumps(body_for(path, status, code, message)).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    if status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    if status == 413:
+        headers.append((b"connection", b"close"))  # the rest of the body is not read
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
