@@ -8,8 +8,8 @@ from itertools import product
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
-from labkit.course.tool_requests import load, load_tools, score, with_distractors
 from labkit.errors import BadRequest, LabkitError
+from labkit.profiling.tool_requests import load, load_tools, score, with_distractors
 from labkit.tools.call import ToolCall
 
 ALL = [item for split in ("dev", "test") for item in load(split)]

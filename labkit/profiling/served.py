@@ -1,0 +1,25 @@
+"""`labkit serve` in a process of its own, for measuring it from outside."""
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from labkit.errors import LabkitError
+
+
+@contextmanager
+def served() -> Iterator[str]:
+    """Its address, for as long as the block lasts. It asks for no key, whatever this process's says."""
+    command = [sys.executable, "-m", "labkit", "serve", "--port", "0"]
+    environment = {name: value for name, value in os.environ.items() if name != "LABKIT_API_KEY"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8", env=environment) as process:
+        try:
+            said = process.stdout.readline()  # … at http://127.0.0.1:8484/v1 (OpenAI) and …
+            if "http://" not in said:
+                raise LabkitError("labkit serve did not start; the lines above say why.")
+            yield "http://" + said.split("http://", 1)[1].split("/v1", 1)[0]
+        finally:
+            process.terminate()
