@@ -123,32 +123,128 @@ def run(lessons: Annotated[list[str], typer.Argument(metavar="NN...", help="Numb
 def bench(compare: Annotated[bool, typer.Option("--compare", help="Against llama-cpp-python alone.")] = False,
           tools: Annotated[bool, typer.Option("--tools", help="Tool calls, on BFCL's cases.")] = False,
           forms: Annotated[bool, typer.Option("--forms", help="The model in F16, Q8_0 and Q4_1.")] = False,
+          backends: Annotated[str | None, typer.Option(metavar="NAMES", help="The league table: all, or names "
+                                                       "with commas.")] = None,
+          overhead: Annotated[bool, typer.Option("--serve", help="What `labkit serve` costs a request.")] = False,
+          connectors: Annotated[bool, typer.Option("--connectors", help="What each connector adds.")] = False,
           everything: Annotated[bool, typer.Option("--all", help="All of it, for a report.")] = False,
           as_json: Json = False):
     """Measure speed against this machine's memory bandwidth (about 15 s), or what an option names."""
     from labkit.terminal import measure
     chosen = {  # the comparison first: memory that other measurements used and gave back slows it by 3 %
         "compare": everything or compare,
-        "bench": everything or not (compare or forms or tools),
+        "bench": everything or not (compare or forms or tools or backends or overhead or connectors),
         "forms": everything or forms,
         "bfcl": everything or tools,
+        "serving": everything or overhead,
+        "connectors": everything or connectors,
+        "league": everything or backends,
     }
+    settings = {"league": {"names": backends or "all"}}
     found = {}
     for name, wanted in chosen.items():
         if wanted:
-            found[name] = measure(name)
+            found[name] = measure(name, **settings.get(name, {}))
             if not as_json:
                 typer.echo(f"{found[name]}\n")
     if as_json:
         typer.echo(json.dumps({name: result.to_dict() for name, result in found.items()}, indent=2))
 
 
-@app.command(epilog=_end("labkit models", "0 the model is ready, 1 it is not"))
-def models(as_json: Json = False):
+@app.command(epilog=_end("labkit serve --port 8484", "0 ended by Ctrl-C, 1 it did not start, 2 open, no key"))
+def serve(backend: Annotated[str, typer.Option(help="A runtime as in labkit.connect().")] = "llama.cpp",
+          model: Annotated[str | None, typer.Option(help="A model as that runtime names it.")] = None,
+          host: Annotated[str, typer.Option(help="Another address than this needs an API key.")] = "127.0.0.1",
+          port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8484,
+          api_key: Annotated[str | None, typer.Option(envvar="LABKIT_API_KEY", help="Asked of every client.")] = None):
+    """Serve the model at OpenAI's and Ollama's routes, for their clients, editors and frameworks."""
+    from labkit.serving.app import serve as run_server
+    run_server(backend, model, host, port, api_key, say=typer.echo)
+
+
+models_app = typer.Typer(cls=_SaysWhatToDo, rich_markup_mode=None, help="The models: what is here, and their forms.")
+app.add_typer(models_app, name="models", invoke_without_command=True,
+              epilog=_end("labkit models build onnx", "0 it is ready, 1 it is not"))
+
+
+@models_app.callback()
+def models(ctx: typer.Context, as_json: Json = False):
     """Prepare the model that comes with the course, and list what is where."""
+    if ctx.invoked_subcommand:
+        return
     from labkit.terminal import prepared_models
     found = prepared_models()
     typer.echo(json.dumps(found.to_dict(), indent=2) if as_json else str(found))
+
+
+@models_app.command(epilog=_end("labkit models build hf onnx mlx", "0 built or already there, 1 it failed"))
+def build(forms: Annotated[list[str], typer.Argument(metavar="FORM...", help="hf, onnx, mlx; or onnx:int4.")],
+          verify: Annotated[bool, typer.Option("--verify", help="Check every file's checksum.")] = False):
+    """Make the embedded model's forms for other runtimes, once. The first time needs a network, for the tools."""
+    from labkit.terminal import build_forms
+    for path in build_forms(forms, verify):
+        typer.echo(str(path))
+
+
+@models_app.command(epilog=_end("labkit models catalogue --role code", "0"))
+def catalogue(role: Annotated[str | None, typer.Option(help="routing, conversation, reasoning or code.")] = None):
+    """Models by name: how large, for what, and which fits this machine."""
+    from labkit.terminal import catalogue_for
+    typer.echo(str(catalogue_for(role)))
+
+
+backend_app = typer.Typer(cls=_SaysWhatToDo, no_args_is_help=True, rich_markup_mode=None,
+                          help="Runtimes that have an environment and a server of their own.")
+app.add_typer(backend_app, name="backend",
+              epilog=_end("labkit backend start vllm", "0 done, 1 it failed, 2 no such one"))
+Name = Annotated[str, typer.Argument(metavar="NAME", help="vllm or mlx.")]
+
+
+@backend_app.command(epilog=_end("labkit backend install vllm", "0 installed, 1 it failed"))
+def install(names: Annotated[list[str], typer.Argument(metavar="NAME...", help="vllm, mlx or workshop.")]):
+    """Install runtimes, each in an environment of its own. Needs a network."""
+    from labkit.models.environments import environment
+    for name in names:
+        environment(name).install(on_line=lambda line: typer.echo(line, err=True))
+        typer.echo(f"{name} is installed.")
+
+
+@backend_app.command(epilog=_end("labkit backend start vllm --port 8000", "0 it answers, 1 it did not start"))
+def start(name: Name, model: Annotated[str | None, typer.Option(help="None for the embedded model.")] = None,
+          port: Annotated[int | None, typer.Option(help="Another is taken if this one is in use.")] = None):
+    """Start a runtime's server, and wait until it answers. It stays until `labkit backend stop`."""
+    from labkit.backends import managed
+    server = managed.start(name, model, port, on_line=lambda line: typer.echo(line, err=True))
+    typer.echo(f"{name} answers at {server.base_url}")
+
+
+@backend_app.command(epilog=_end("labkit backend stop vllm", "0 nothing of it runs any more"))
+def stop(name: Name):
+    """Stop a runtime's servers."""
+    from labkit.backends import managed
+    stopped = managed.stop(name)
+    typer.echo(f"{name}: {stopped or 'none'} stopped")
+
+
+@backend_app.command(epilog=_end("labkit backend status", "0"))
+def status(as_json: Json = False):
+    """The backends usable here, what would help the others, and the servers that run."""
+    import labkit as lk
+    from labkit.backends import managed
+    found = lk.backends()
+    if as_json:
+        typer.echo(json.dumps([{"name": b.name, "usable": b.usable, "why_not": b.why_not} for b in found], indent=2))
+    else:
+        typer.echo(f"{found}\n\n{managed.status()}")
+
+
+@backend_app.command(epilog=_end("labkit backend logs vllm --follow", "0"))
+def logs(name: Name, lines: Annotated[int, typer.Option(min=1, help="How many of the last.")] = 50,
+         follow: Annotated[bool, typer.Option("--follow", help="Go on until Ctrl-C.")] = False):
+    """What a runtime's server wrote."""
+    from labkit.backends import managed
+    for line in managed.logs(name, lines, follow):
+        typer.echo(line)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ NO_COMPILER = (
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the report. status: "ok", "warn" (it works, but) or "FAIL"."""
+    """One line of the report. status: "ok", "warn" (it works, but), "off" (a runtime not here) or "FAIL"."""
 
     name: str
     status: str
@@ -38,9 +38,10 @@ class Check:
 
 @dataclass(frozen=True)
 class Report:
-    """Every check, in order."""
+    """Every check, in order, and the runtimes that labkit can connect to."""
 
     checks: tuple[Check, ...]
+    runtimes: tuple[Check, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -48,13 +49,14 @@ class Report:
         return all(check.status != "FAIL" for check in self.checks)
 
     def to_dict(self) -> dict[str, Any]:
-        return {"ok": self.ok, "checks": [asdict(check) for check in self.checks]}
+        return {"ok": self.ok, "checks": [asdict(check) for check in self.checks],
+                "runtimes": [asdict(runtime) for runtime in self.runtimes]}
 
     def __str__(self) -> str:
-        return "\n".join([*map(line, self.checks), "", self.verdict])
+        return "\n".join([*map(line, self.checks + self.runtimes), "", self.verdict])
 
     def _repr_markdown_(self) -> str:
-        rows = [f"| {c.name} | {c.status} | {_cell(c)} |" for c in self.checks]
+        rows = [f"| {c.name} | {c.status} | {_cell(c)} |" for c in self.checks + self.runtimes]
         return "\n".join(["| check | | found |", "|---|---|:---|", *rows, "", self.verdict])
 
     @property
@@ -69,8 +71,8 @@ class Report:
 
 def line(check: Check) -> str:
     """A check as one line for a terminal, and a second one with what to do."""
-    text = f"{check.status:>4}  {check.name:<12} {check.detail}"
-    return f"{text}\n{'':>4}  {'':<12} -> {check.advice}" if check.advice else text
+    text = f"{check.status:>4}  {check.name:<16} {check.detail}"
+    return f"{text}\n{'':>4}  {'':<16} -> {check.advice}" if check.advice else text
 
 
 def _cell(check: Check) -> str:
@@ -80,12 +82,25 @@ def _cell(check: Check) -> str:
 
 def run(on_check: Callable[[Check], None] | None = None) -> Report:
     """Run every check (about 2 s, the model's answer included). `on_check` gets each as it ends."""
-    done = []
-    for name, check in CHECKS.items():
-        done.append(_guarded(name, check))
-        if on_check:
-            on_check(done[-1])
-    return Report(tuple(done))
+    checks = [_told(_guarded(name, check), on_check) for name, check in CHECKS.items()]
+    return Report(tuple(checks), tuple(_told(_runtime(found), on_check) for found in _runtimes()))
+
+
+def _told(check: Check, on_check: Callable[[Check], None] | None) -> Check:
+    if on_check:
+        on_check(check)
+    return check
+
+
+def _runtimes():
+    import labkit as lk
+    return lk.backends()
+
+
+def _runtime(found) -> Check:
+    """A further runtime. One that is off is no fault: the course runs without it."""
+    return Check(found.name, "ok" if found.usable else "off", "usable here" if found.usable else "not usable here",
+                 found.why_not or "")
 
 
 def _guarded(name: str, check: Callable[[], Iterable[str]]) -> Check:

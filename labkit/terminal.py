@@ -136,11 +136,11 @@ def run_lessons(numbers: Sequence[str], *, solved: bool, timeout_s: float) -> It
         yield done
 
 
-def measure(name: str) -> Any:
+def measure(name: str, **settings: Any) -> Any:
     """Run a measurement of labkit.profiling by its module's name, with a progress bar on stderr."""
     module = import_module(f"labkit.profiling.{name}")
     with _progress(name) as show:
-        return module.run(progress=show)
+        return module.run(progress=show, **settings)
 
 
 @contextmanager
@@ -181,3 +181,18 @@ def prepared_models() -> Models:
     runs = embedded.default_model()
     cached = embedded.form_path().parent.glob("*.gguf")
     return Models(runs, tuple(dict.fromkeys([runs, *sorted(cached), embedded.wheel_file()])))
+
+
+def build_forms(kinds: Sequence[str], verify: bool) -> Iterator[Path]:
+    """The folders of the embedded model's forms, each built if it is not there; progress on stderr."""
+    from labkit.models import workshop
+    for kind, _, precision in (form.partition(":") for form in kinds):
+        with _progress(kind) as show:
+            yield workshop.build(kind, lambda text, done, show=show: show(
+                None if done is None else round(100 * done), 100, text), precision=precision or None, verify=verify)
+
+
+def catalogue_for(role: str | None) -> Any:
+    """The table of models, or which of them fits a role on this machine, and why."""
+    from labkit.models import catalogue
+    return catalogue.pick(role) if role else catalogue.table()

@@ -18,7 +18,7 @@ from labkit.cli import app
 from labkit.errors import ContextFull
 from labkit.models import embedded
 
-COMMANDS = ["lab", "doctor", "chat", "run", "bench", "models"]
+COMMANDS = ["lab", "doctor", "chat", "run", "bench", "serve", "models", "backend"]
 
 
 def labkit(*arguments: str, stdin: str = "", **env: str) -> subprocess.CompletedProcess:
@@ -71,6 +71,9 @@ def test_doctor_speaks_json():
     report = json.loads(labkit("doctor", "--json").stdout)
     assert report["ok"] is True
     assert {check["name"] for check in report["checks"]} == set(doctor.CHECKS)
+    runtimes = {runtime["name"]: runtime for runtime in report["runtimes"]}
+    assert {"llama.cpp", "openai", "vllm"} <= runtimes.keys() and runtimes["llama.cpp"]["status"] == "ok"
+    assert all(runtime["status"] == "ok" or runtime["advice"] for runtime in report["runtimes"])
 
 
 def test_doctor_says_what_to_do_when_llama_cpp_is_broken(tmp_path):
@@ -204,9 +207,11 @@ def test_models_without_weights_is_exit_code_1(monkeypatch):
 def test_bench_runs_what_its_options_name(monkeypatch):
     """Which measurement an option names; the measurements have tests of their own."""
     ran = []
-    monkeypatch.setattr(terminal, "measure", lambda name: ran.append(name) or name)
+    monkeypatch.setattr(terminal, "measure", lambda name, **_: ran.append(name) or name)
     for options, wanted in (([], ["bench"]), (["--compare"], ["compare"]), (["--tools"], ["bfcl"]),
-                            (["--forms"], ["forms"]), (["--all"], ["compare", "bench", "forms", "bfcl"])):
+                            (["--forms"], ["forms"]), (["--serve"], ["serving"]), (["--backends", "onnx"], ["league"]),
+                            (["--connectors"], ["connectors"]),
+                            (["--all"], ["compare", "bench", "forms", "bfcl", "serving", "connectors", "league"])):
         ran.clear()
         assert CliRunner().invoke(app, ["bench", *options]).exit_code == 0
         assert ran == wanted
