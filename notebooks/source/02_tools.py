@@ -15,7 +15,8 @@ import random
 import matplotlib.pyplot as plt
 
 import labkit as lk
-from labkit.course import HATCHES, alt, check, plot_style, predict, tool_requests
+from labkit.course import HATCHES, alt, check, plot_style, predict
+from labkit.profiling import tool_requests
 from labkit.tools.tool import as_tools
 from labkit.widgets import TraceView
 
