@@ -58,6 +58,12 @@ def scripted_slm(script):
 
 
 @pytest.fixture
+def trusted_script() -> Scripted:
+    """A scripted backend that says it enforces schemas, so that its answers go through unrepaired."""
+    return Scripted(Capabilities(frozenset({"json_schema"})))
+
+
+@pytest.fixture
 def in_thread():
     """in_thread(f) runs f in a thread of its own; call what it gives for the result."""
     def start(function):

@@ -24,6 +24,12 @@ def call(name: str = "order_status", **arguments) -> str:
 
 
 @pytest.fixture
+def script(trusted_script):
+    """These tests are about the loop, not about what a runtime is held to."""
+    return trusted_script
+
+
+@pytest.fixture
 def agent(script, scripted_slm):
     """agent(*turns, **settings): each turn is a call (JSON) or words; a choice comes before a call."""
     def make(*turns, tools=(order_status,), **settings):

@@ -170,10 +170,10 @@ def test_a_number_that_belongs_to_another_process_now_is_left_alone(script):
     stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:
         state = server.log.parent / "state.json"
-        known = json.loads(state.read_text(encoding="utf-8"))
-        state.write_text(json.dumps({**known, "pid": stranger.pid}), encoding="utf-8")  # started stays
+        known, earlier = json.loads(state.read_text(encoding="utf-8")), server.started - 60
+        state.write_text(json.dumps({**known, "pid": stranger.pid, "started": earlier}), encoding="utf-8")
         assert managed.stop("tiny") == 0
-        supervisor.kill_tree(stranger.pid, server.started, 0.2)
+        supervisor.kill_tree(stranger.pid, earlier, 0.2)
         assert stranger.poll() is None
     finally:
         stranger.kill()

@@ -109,9 +109,12 @@ def _end(server: subprocess.Popen) -> None:
     server.wait(timeout=10)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator:
-    """The machine's own Chromium or Chrome, driven by Playwright."""
+    """The machine's own Chromium or Chrome, driven by Playwright.
+
+    No longer than needed: Playwright keeps an event loop running in this thread, and none can be started then.
+    """
     names = ("chromium", "chromium-browser", "google-chrome", "chrome")
     found = next(filter(None, map(shutil.which, names)), None)
     if not found:
