@@ -38,6 +38,7 @@ def events(*data, then=lambda handler: None):
         handler.send_response(200)
         handler.send_header("content-type", "text/event-stream")
         handler.send_header("transfer-encoding", "chunked")
+        handler.send_header("connection", "close")  # said, so that no client asks again on it
         handler.end_headers()
         for item in data:
             line = f"data: {item if isinstance(item, str) else json.dumps(item)}\n\n".encode()

@@ -30,8 +30,10 @@ def test_a_stream_is_the_same_answer_in_pieces(model):
 def test_instructions_and_history_count(model):
     messages = [{"role": "user", "content": "My name is Hildegard."},
                 {"role": "assistant", "content": "Hello Hildegard, nice to meet you."},
-                {"role": "user", "content": "What is my name?"}]
-    assert "Hildegard" in model.chat(messages, max_tokens=24).text
+                {"role": "user", "content": "Repeat my name."}]
+    remembered = model.chat(messages, max_tokens=24)
+    alone = model.chat(messages[-1:], max_tokens=24)  # whether the name comes is a matter of the weights
+    assert remembered.text != alone.text and remembered.usage.prompt_tokens > alone.usage.prompt_tokens + 20
     user = {"role": "user", "content": "What are you called?"}
     told = [{"role": "system", "content": "You are a pirate. You say Aye."}, user]
     assert model.chat(told, max_tokens=24).text != model.chat([user], max_tokens=24).text

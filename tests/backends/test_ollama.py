@@ -27,6 +27,7 @@ def lines(*data, then=lambda handler: None):
         handler.send_response(200)
         handler.send_header("content-type", "application/x-ndjson")
         handler.send_header("transfer-encoding", "chunked")
+        handler.send_header("connection", "close")  # said, so that no client asks again on it
         handler.end_headers()
         for item in data:
             line = item if isinstance(item, bytes) else json.dumps(item).encode()
