@@ -125,6 +125,8 @@ def bench(compare: Annotated[bool, typer.Option("--compare", help="Against llama
           forms: Annotated[bool, typer.Option("--forms", help="The model in F16, Q8_0 and Q4_1.")] = False,
           backends: Annotated[str | None, typer.Option(metavar="NAMES", help="The league table: all, or names "
                                                        "with commas.")] = None,
+          answer_tokens: Annotated[int, typer.Option(min=2, help="Of the league's answers: the longer, the less "
+                                                     "their prompts count.")] = 12,
           overhead: Annotated[bool, typer.Option("--serve", help="What `labkit serve` costs a request.")] = False,
           connectors: Annotated[bool, typer.Option("--connectors", help="What each connector adds.")] = False,
           everything: Annotated[bool, typer.Option("--all", help="All of it, for a report.")] = False,
@@ -140,7 +142,7 @@ def bench(compare: Annotated[bool, typer.Option("--compare", help="Against llama
         "connectors": everything or connectors,
         "league": everything or backends,
     }
-    settings = {"league": {"names": backends or "all"}}
+    settings = {"league": {"names": backends or "all", "answer_tokens": answer_tokens}}
     found = {}
     for name, wanted in chosen.items():
         if wanted:

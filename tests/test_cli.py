@@ -206,8 +206,13 @@ def test_models_without_weights_is_exit_code_1(monkeypatch):
 
 def test_bench_runs_what_its_options_name(monkeypatch):
     """Which measurement an option names; the measurements have tests of their own."""
-    ran = []
-    monkeypatch.setattr(terminal, "measure", lambda name, **_: ran.append(name) or name)
+    ran, given = [], {}
+
+    def measure(name, **settings):
+        ran.append(name)
+        given.update(settings)
+        return name
+    monkeypatch.setattr(terminal, "measure", measure)
     for options, wanted in (([], ["bench"]), (["--compare"], ["compare"]), (["--tools"], ["bfcl"]),
                             (["--forms"], ["forms"]), (["--serve"], ["serving"]), (["--backends", "onnx"], ["league"]),
                             (["--connectors"], ["connectors"]),
@@ -215,6 +220,8 @@ def test_bench_runs_what_its_options_name(monkeypatch):
         ran.clear()
         assert CliRunner().invoke(app, ["bench", *options]).exit_code == 0
         assert ran == wanted
+    assert CliRunner().invoke(app, ["bench", "--backends", "onnx", "--answer-tokens", "64"]).exit_code == 0
+    assert given == {"names": "onnx", "answer_tokens": 64}
 
 
 def test_lab_without_lessons_is_exit_code_2(tmp_path):

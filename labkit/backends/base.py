@@ -15,7 +15,6 @@ from labkit.backends.reply import Usage
 from labkit.tools.call import ToolCall
 from labkit.tools.constraint import Constraint
 
-
 CLOSED = "This connection is closed. Call labkit.connect() for a new one."
 
 

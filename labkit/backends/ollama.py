@@ -93,8 +93,9 @@ class Ollama(Backend):
         with plain_errors(self):
             self._check_length(request)
             messages = [{**message, "content": well_formed(message["content"])} for message in request.messages]
+            schema = request.constraint and request.constraint.plain_schema()
             parts = self.client.chat(self.model, messages, stream=True, keep_alive=self.keep_alive,
-                                     options=self._options(request), format=request.constraint and request.constraint.plain_schema())
+                                     options=self._options(request), format=schema)
             try:
                 yield from self._chunks(parts)
             finally:

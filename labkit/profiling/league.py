@@ -47,7 +47,8 @@ class League(Shown):
         columns = ("runtime", "load, s", "first token, ms", *(f"tokens/s, {n}" for n in CLIENTS), "memory",
                    "tool calls", "schema")
         rows = tuple(_row(entry) for entry in self.entries)
-        note = [f"tokens/s: all clients together, {', '.join(map(str, CLIENTS))} of them. Tool calls: right of "
+        note = [f"tokens/s: all clients together, {', '.join(map(str, CLIENTS))} of them, for answers of "
+                f"{self.entries[0].answer_tokens} tokens and their prompts. Tool calls: right of "
                 f"{self.entries[0].cases}, untrained model. Schema: enforced while decoding, or how it is repaired."
                 if self.entries else "Nothing was measured."]
         note += [f"Not here: {name} ({why})" for name, why in self.left_out.items()]

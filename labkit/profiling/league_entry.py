@@ -30,6 +30,7 @@ class Entry:
 
     tokens_per_s: answers' tokens of all clients together per second, by number of clients.
     rss_bytes: after the work, with its servers. right, cases: tool calls on the course's own requests.
+    answer_tokens: of each answer at most; where they are few, reading the prompts is much of the work.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Entry:
     right: int
     cases: int
     capabilities: dict[str, Any]
+    answer_tokens: int
 
 
 def measure(name: str, *, cases: int = 20, answer_tokens: int = 32) -> Entry:
@@ -58,7 +60,7 @@ def measure(name: str, *, cases: int = 20, answer_tokens: int = 32) -> Entry:
             ttfts += times if clients == 1 else []
         right, asked = _tool_calls(slm, cases)
         return Entry(name, slm.model, load_s, statistics.median(ttfts), rates, resident_bytes(), right, asked,
-                     _found(slm.capabilities))
+                     _found(slm.capabilities), answer_tokens)
     finally:
         slm.close()
 

@@ -12,7 +12,7 @@ from labkit.profiling import league
 from labkit.profiling.league_entry import Entry
 
 FAST = Entry("fast", "m", 3.0, 0.02, {1: 100.0, 4: 200.0, 16: 400.0}, 2_000_000_000, 10, 20,
-             {"constraints": ["json_schema"], "continues": False})
+             {"constraints": ["json_schema"], "continues": False}, 12)
 SMALL = replace(FAST, name="small", load_s=0.5, ttft_s=0.05, tokens_per_s={1: 120.0, 4: 120.0, 16: 120.0},
                 rss_bytes=400_000_000, right=12, capabilities={"constraints": [], "continues": True})
 TABLE = league.League((FAST, SMALL), {"vllm": "not installed"}, machine())
