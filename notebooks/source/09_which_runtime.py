@@ -147,10 +147,10 @@ alt(figure, "Tokens per second of each runtime for 1, 4 and 16 clients: " + "; "
 
 # %%
 figure, axes = plt.subplots()
-for entry in table.entries:
+for i, entry in enumerate(sorted(table.entries, key=lambda entry: entry.rss_bytes)):
     x, y = entry.rss_bytes / 1e6, entry.ttft_s * 1000
     axes.plot(x, y, "o", color="black")
-    axes.annotate(entry.name, (x, y), xytext=(5, 4), textcoords="offset points")
+    axes.annotate(entry.name, (x, y), xytext=(5, (4, -12)[i % 2]), textcoords="offset points")  # neighbours apart
 axes.set(xscale="log", yscale="log", xlabel="memory, MB", ylabel="time to first token, ms")
 axes.margins(x=0.25, y=0.2)
 alt(figure, "Memory against time to first token: " + "; ".join(
