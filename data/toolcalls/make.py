@@ -1,0 +1,292 @@
+"""Examples of tool calls, made from the tools in tools/: `python data/toolcalls/make.py SPLIT GROUPS SEED FILE`.
+
+An example is a list of tools with some requests and, for each, what is right: a list of calls, empty for an
+answer in words; null as an argument stands for a required value that the request does not give. Domains are
+dealt to the splits before anything else, so that no tool of "dev" or "test" is ever seen in "train".
+"""
+from __future__ import annotations
+
+import json
+import random
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from specs import SLOT, ToolSpec, Wording, find, read_all
+from wording import draw
+
+HELD_OUT = {
+    "dev": {"gardening", "accounting", "astronomy", "spreadsheets", "trains_and_buses", "film_production",
+            "everyday_calculations"},
+    "test": {"pets", "car_and_charging", "insurance", "chemistry", "contacts_and_calls", "sports",
+             "warehouse_and_shipping", "geometry", "event_management", "materials", "economics", "web_apis"},
+}
+SPLITS = ("train", *HELD_OUT)
+REQUESTS = 4  # with one list of tools: read once, used four times in training
+KINDS = {"one": 54, "several": 12, "near": 10, "other": 10, "chat": 4, "missing": 10}
+BEFORE = ("Please ", "Hi, ", "Hey, ", "Hello! ", "OK so ", "Quick question: ", "Could you help me? ", "Hi there. ")
+AFTER = (" Thanks!", " Thank you.", " please", " Cheers.", " Thanks in advance.", " It's urgent.")
+INSTRUCTIONS = (
+    "You are a helpful assistant.", "Be brief and friendly.", "You work at the front desk. Help the guests.",
+    "Today is Tuesday, 14 October 2025.", "You answer questions of our customers.", "Always be polite.",
+    "You are the assistant of a small company. Keep to the facts.", "The user's name is Mara.",
+    "Use the tools when they help; otherwise answer in words.", "Answer in one or two sentences.",
+    "You are an expert in your field. Never make up values.", "You help students with their homework.")
+JOINTS = ("{a} Also, {b}", "{a} And {b}", "{a} Then {b}", "First, {a} After that, {b}", "{a} {B}", "Two things: {a} {B}")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request and what is right: [{"name", "arguments"}], empty for words."""
+
+    kind: str
+    request: str
+    calls: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Tools (OpenAI's function dicts), what else the system message says, and requests to them."""
+
+    tools: list[dict[str, Any]]
+    asked: list[Asked]
+    instructions: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"tools": self.tools, "instructions": self.instructions, "asked": [vars(asked) for asked in self.asked]}
+
+
+@dataclass
+class Maker:
+    """Draws groups of one split. The same split and seed give the same groups."""
+
+    split: str
+    seed: int = 0
+    rng: random.Random = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rng = random.Random(f"{self.split} {self.seed}")
+
+    @cached_property
+    def tools(self) -> list[ToolSpec]:
+        """The tools of this split."""
+        return split_tools()[self.split]
+
+    @cached_property
+    def by_domain(self) -> dict[str, list[ToolSpec]]:
+        found: dict[str, list[ToolSpec]] = {}
+        for tool in self.tools:
+            found.setdefault(tool.domain, []).append(tool)
+        return found
+
+    @cached_property
+    def chat(self) -> list[str]:
+        """Requests that need no tool; every sixth is for dev, every sixth for test."""
+        lines = (Path(__file__).with_name("no_tool.txt")).read_text(encoding="utf-8").splitlines()
+        share = {"dev": {4}, "test": {5}, "train": {0, 1, 2, 3}}[self.split]
+        return [line for n, line in enumerate(filter(None, lines)) if n % 6 in share]
+
+    def groups(self, n: int) -> Iterator[Group]:
+        """`n` groups, each with a list of tools and REQUESTS requests."""
+        for _ in range(n):
+            offered = self._offer()
+            masks = self._masks(offered)
+            asked = [self._ask(offered, masks) for _ in range(REQUESTS)]
+            said = self.rng.choice(INSTRUCTIONS) if self.rng.random() < 0.15 else ""
+            yield Group([masks[tool.name].function(tool) for tool in offered], asked, said)
+
+    def _masks(self, offered: Sequence[ToolSpec]) -> dict[str, _Mask]:
+        """A mask for each tool, no two of one name."""
+        while True:
+            masks = {tool.name: _Mask.draw(tool, self.rng) for tool in offered}
+            if len({mask.name for mask in masks.values()}) == len(masks):
+                return masks
+
+    def _offer(self) -> list[ToolSpec]:
+        """One to eight tools; half of the time mostly from one domain, where they look alike."""
+        n = self.rng.choices(range(1, 9), (22, 18, 18, 14, 9, 8, 6, 5))[0]
+        first = self.rng.choice(self.tools)
+        alike = [tool for tool in self.by_domain[first.domain] if tool is not first]
+        near = self.rng.sample(alike, min(len(alike), n - 1)) if self.rng.random() < 0.6 else []
+        others = [tool for tool in self.rng.sample(self.tools, n) if tool is not first and tool not in near]
+        offered = [first, *near, *others][:n]
+        self.rng.shuffle(offered)
+        return offered
+
+    def _ask(self, offered: Sequence[ToolSpec], masks: Mapping[str, _Mask]) -> Asked:
+        kind = self.rng.choices(list(KINDS), list(KINDS.values()))[0]
+        tool = self.rng.choice(offered)
+        made = getattr(self, f"_{kind}")(tool, offered)
+        calls = [masks[name].call(arguments) for name, arguments in made[1]]
+        return Asked(kind if calls or kind in ("near", "other", "chat") else "other", self._noisy(made[0]), calls)
+
+    def _one(self, tool: ToolSpec, _) -> tuple[str, list]:
+        text, calls = self._filled(tool, self.rng.choice(tool.requests))
+        return self._polite(text), calls
+
+    def _several(self, tool: ToolSpec, offered: Sequence[ToolSpec]) -> tuple[str, list]:
+        if tool.several and self.rng.random() < 0.5:
+            return self._filled(tool, self.rng.choice(tool.several))
+        second = self.rng.choice(offered)
+        (a, first), (b, then) = (self._filled(t, self.rng.choice(t.requests)) for t in (tool, second))
+        ended = a if a[-1] in ".?!" else f"{a}."
+        joint = self.rng.choice(JOINTS)
+        a, b, whole = (_lower(ended) if joint.startswith(("First", "Two")) else ended), _lower(b), b
+        return joint.format(a=a, b=b, B=whole), [*first, *then]
+
+    def _missing(self, tool: ToolSpec, offered: Sequence[ToolSpec]) -> tuple[str, list]:
+        if not tool.missing:
+            return self._one(tool, offered)
+        return self._filled(tool, self.rng.choice(tool.missing))
+
+    def _near(self, tool: ToolSpec, offered: Sequence[ToolSpec]) -> tuple[str, list]:
+        return (self.rng.choice(tool.near), []) if tool.near else self._other(tool, offered)
+
+    def _other(self, tool: ToolSpec, offered: Sequence[ToolSpec]) -> tuple[str, list]:
+        """A request for a tool that is not there: half of the time for one of the same domain."""
+        alike = [t for t in self.by_domain[tool.domain] if t not in offered]
+        pool = alike if alike and self.rng.random() < 0.5 else [t for t in self.tools if t.domain != tool.domain]
+        absent = self.rng.choice([t for t in pool if t not in offered])
+        return self._polite(self._filled(absent, self.rng.choice(absent.requests))[0]), []
+
+    def _chat(self, *_) -> tuple[str, list]:
+        return self.rng.choice(self.chat), []
+
+    # -- one request -----------------------------------------------------------------------
+
+    def _filled(self, tool: ToolSpec, wording: Wording) -> tuple[str, list[tuple[str, dict]]]:
+        """The words with values in their slots, and the calls they stand for."""
+        values: dict[tuple[str, int], Any] = {}
+        words: dict[tuple[str, int], str] = {}
+        for slot in wording.slots:
+            if slot not in values:
+                values[slot], words[slot] = self._drawn(tool, slot, values)
+        text = SLOT.sub(lambda m: words[m[1], int(m[2] or 1)], wording.text)
+        n_calls = max((number for _, number in wording.slots), default=1)
+        return text, [(tool.name, _arguments(tool, wording, values, n)) for n in range(1, n_calls + 1)]
+
+    def _drawn(self, tool: ToolSpec, slot: tuple[str, int], taken: Mapping) -> tuple[Any, str]:
+        for _ in range(20):  # two calls for the same thing would be one, and nobody travels from Oslo to Oslo
+            value, words = draw(find(tool, slot[0]), self.rng)
+            if value not in [v for (path, _), v in taken.items() if path == slot[0] or isinstance(v, str)]:
+                break
+        return value, words
+
+    def _polite(self, text: str) -> str:
+        if self.rng.random() < 0.12:
+            before = self.rng.choice(BEFORE)
+            text = before + (text if before[-2] in ".!?:" else _lower(text))
+        if self.rng.random() < 0.08:
+            after = self.rng.choice(AFTER)
+            text = (text.rstrip(".?!") if after.islower() else text if text[-1] in ".?!" else f"{text}.") + after
+        return text
+
+    def _noisy(self, text: str) -> str:
+        """Now and then without the last mark, or with a slip of the hand in a plain word."""
+        if self.rng.random() < 0.12:
+            text = text.rstrip(".?")
+        if self.rng.random() < 0.06:
+            text = _slip(text, self.rng)
+        return text
+
+
+@dataclass(frozen=True)
+class _Mask:
+    """Names that a tool goes by this time: its own, in another style, or meaningless ones."""
+
+    name: str
+    parameters: Mapping[str, str]
+    silent: bool  # parameters without descriptions
+
+    @classmethod
+    def draw(cls, tool: ToolSpec, rng: random.Random) -> _Mask:
+        style = rng.random()
+        name, names = tool.name, {key: key for key in tool.parameters}
+        if style < 0.10:
+            name = rng.choice(("func", "tool", "fn", "op", "api")) + rng.choice(("_", "")) + str(rng.randint(1, 99))
+        elif style < 0.20:
+            name = _camel(tool.name)
+        elif style < 0.27:
+            name = f"{tool.domain}.{tool.name.rpartition('.')[2]}"
+        elif style < 0.32:
+            name = _nonsense(rng)
+        if name != tool.name and rng.random() < 0.3:
+            names = {key: _camel(key) for key in names}
+        elif rng.random() < 0.04:
+            names = {key: f"arg{n}" for n, key in enumerate(names, 1)}
+        return cls(name, names, silent=name == tool.name and names == {k: k for k in names} and rng.random() < 0.12)
+
+    def function(self, tool: ToolSpec) -> dict[str, Any]:
+        schema = tool.schema()
+        properties = {self.parameters[key]: ({k: v for k, v in about.items() if k != "description"}
+                                             if self.silent else about)
+                      for key, about in schema["properties"].items()}
+        required = [self.parameters[key] for key in schema["required"]]
+        return {"name": self.name, "description": tool.description,
+                "parameters": {**schema, "properties": properties, "required": required}}
+
+    def call(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        return {"name": self.name, "arguments": {self.parameters[key]: value for key, value in arguments.items()}}
+
+
+def _arguments(tool: ToolSpec, wording: Wording, values: Mapping[tuple[str, int], Any], n: int) -> dict[str, Any]:
+    """The arguments of the n-th call, in the order of the schema."""
+    def given(path: str, about: Mapping[str, Any], root: str) -> Any:
+        if (path, n) in values or (path, 1) in values:
+            return values.get((path, n), values.get((path, 1)))
+        if path in wording.fixed:
+            return wording.fixed[path]
+        if about["type"] == "object":
+            inner = {key: given(f"{path}.{key}", part, root) for key, part in about["properties"].items()}
+            return {key: value for key, value in inner.items() if value is not None} or None
+        return None
+    found = {name: given(name, about, name) for name, about in tool.parameters.items()}
+    return {name: value for name, value in found.items() if value is not None or name in wording.lacks}
+
+
+def split_tools() -> dict[str, list[ToolSpec]]:
+    """Every tool by split."""
+    held = {domain: split for split, domains in HELD_OUT.items() for domain in domains}
+    found: dict[str, list[ToolSpec]] = {split: [] for split in SPLITS}
+    for tool in read_all():
+        found[held.get(tool.domain, "train")].append(tool)
+    return found
+
+
+def _lower(text: str) -> str:
+    first = re.match(r"[A-Za-z']+", text)
+    keep = first is None or first[0] in ("I", "I'm", "I'd", "I've", "I'll") or first[0].isupper()
+    return text if keep else text[0].lower() + text[1:]
+
+
+def _camel(name: str) -> str:
+    head, *rest = re.split(r"[_.]", name)
+    return head + "".join(part[:1].upper() + part[1:] for part in rest)
+
+
+def _nonsense(rng: random.Random) -> str:
+    return "".join(rng.choice(("ka", "zo", "bri", "mu", "te", "flo", "xi", "ran", "do", "pel")) for _ in range(3))
+
+
+def _slip(text: str, rng: random.Random) -> str:
+    """Two letters swapped, or one left out, in a lower-case word."""
+    words = [m for m in re.finditer(r"\b[a-z]{5,}\b", text)]
+    if not words:
+        return text
+    word = rng.choice(words)
+    at = word.start() + rng.randrange(1, len(word[0]) - 2)
+    return text[:at] + (text[at + 1] + text[at] + text[at + 2:] if rng.random() < 0.5 else text[at + 1:])
+
+
+def main(split: str, groups: str, seed: str, file: str) -> None:
+    with Path(file).open("w", encoding="utf-8") as out:
+        for group in Maker(split, int(seed)).groups(int(groups)):
+            out.write(json.dumps(group.to_dict(), ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
