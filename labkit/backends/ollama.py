@@ -6,9 +6,10 @@ from functools import cached_property
 from typing import Any
 
 from labkit.backends import probe
-from labkit.backends.base import CLOSED, Backend, Capabilities, Chunk, Request
+from labkit.backends.base import Capabilities, Chunk, Request
 from labkit.backends.ollama_address import address, answers, not_running
 from labkit.backends.ollama_errors import patient_transport, plain_errors
+from labkit.backends.remote import Remote
 from labkit.backends.reply import Usage
 from labkit.errors import BackendUnavailable, ContextFull, LabkitError
 from labkit.tools.messages import well_formed
@@ -18,7 +19,7 @@ _LONGEST = 8192  # tokens, unless more is asked for: the daemon reserves memory 
 _PLAIN_SAMPLING = {"top_k": 0, "repeat_penalty": 1.0}
 
 
-class Ollama(Backend):
+class Ollama(Remote):
     """A model in a running Ollama.
 
     model: a name as `ollama list` shows it; None for a SmolLM2 if one is there, else the first.
@@ -41,25 +42,13 @@ class Ollama(Backend):
         import ollama
         self.base_url, self.timeout_s, self.keep_alive = address(base_url), timeout_s, keep_alive
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else None
-        self._client: ollama.Client | None = ollama.Client(
+        self._client = ollama.Client(
             self.base_url, headers=headers, transport=patient_transport(retries),
             timeout=httpx.Timeout(timeout_s, connect=min(5.0, timeout_s)))
         self.model = self._chosen(model)
         self.context_tokens = context_length or min(self._trained_for(), _LONGEST)
         given = {"num_thread": threads, "num_batch": batch_tokens, "num_gpu": gpu_layers}
         self._settings = {"num_ctx": self.context_tokens, **{k: v for k, v in given.items() if v is not None}}
-
-    @property
-    def client(self):
-        """The `ollama` client below: pull, show, ps, create, and all the rest of it."""
-        if self._client is None:
-            raise BackendUnavailable(CLOSED)
-        return self._client
-
-    def close(self) -> None:
-        if self._client is not None:
-            self._client.close()
-            self._client = None
 
     def models(self) -> list[str]:
         """The names of the models that Ollama has on its disk."""

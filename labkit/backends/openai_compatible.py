@@ -6,14 +6,15 @@ from functools import cached_property
 from typing import Any
 
 from labkit.backends import probe
-from labkit.backends.base import CLOSED, Backend, Capabilities, Chunk, Request
+from labkit.backends.base import Capabilities, Chunk, Request
 from labkit.backends.openai_errors import plain_errors
 from labkit.backends.openai_stream import chunks
+from labkit.backends.remote import Remote
 from labkit.errors import BackendUnavailable
 from labkit.tools.constraint import Constraint
 
 
-class OpenAICompatible(Backend):
+class OpenAICompatible(Remote):
     """A model behind OpenAI's API. Retries and waits (Retry-After) are the client's.
 
     model: an id from /v1/models; None for the first there.
@@ -27,7 +28,7 @@ class OpenAICompatible(Backend):
         import httpx
         import openai
         self.base_url, self.timeout_s = base_url.rstrip("/"), timeout_s
-        self._client: openai.OpenAI | None = openai.OpenAI(
+        self._client = openai.OpenAI(
             base_url=self.base_url, api_key=api_key or "none", max_retries=retries,
             timeout=httpx.Timeout(timeout_s, connect=min(5.0, timeout_s)))
         listed = self._listed()
@@ -37,22 +38,6 @@ class OpenAICompatible(Backend):
             raise BackendUnavailable(f"{self.base_url} lists no model. Give its name: connect({self.name!r}, model=…).")
         self.model = model or next(iter(listed))
         self._about = listed.get(self.model, {})
-
-    @property
-    def closed(self) -> bool:
-        return self._client is None
-
-    @property
-    def client(self):
-        """The `openai` client below, for measurements."""
-        if self._client is None:
-            raise BackendUnavailable(CLOSED)
-        return self._client
-
-    def close(self) -> None:
-        if self._client is not None:
-            self._client.close()
-            self._client = None
 
     def generate(self, request: Request) -> Iterator[Chunk]:
         with plain_errors(self):

@@ -34,15 +34,20 @@ def status(code: int, body, **headers):
 
 def events(*data, then=lambda handler: None):
     """Server-sent events, each a JSON value or a str; `then` is what happens after them."""
+    return chunked("text/event-stream", [f"data: {item if isinstance(item, str) else json.dumps(item)}\n\n".encode()
+                                         for item in data], then)
+
+
+def chunked(content_type: str, parts: list[bytes], then):
+    """An answer in parts; nothing ends it when `then` returns "broken"."""
     def answer(handler):
         handler.send_response(200)
-        handler.send_header("content-type", "text/event-stream")
+        handler.send_header("content-type", content_type)
         handler.send_header("transfer-encoding", "chunked")
         handler.send_header("connection", "close")  # said, so that no client asks again on it
         handler.end_headers()
-        for item in data:
-            line = f"data: {item if isinstance(item, str) else json.dumps(item)}\n\n".encode()
-            handler.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
+        for part in parts:
+            handler.wfile.write(b"%x\r\n%s\r\n" % (len(part), part))
             handler.wfile.flush()
         if then(handler) != "broken":
             handler.wfile.write(b"0\r\n\r\n")

@@ -8,7 +8,7 @@ import time
 
 import ollama
 import pytest
-from lying import lying_server, status
+from lying import chunked, lying_server, status
 
 import labkit as lk
 from labkit.backends import ollama_models
@@ -23,20 +23,8 @@ SHOWN = {"model_info": {"general.architecture": "llama", "llama.context_length":
 
 def lines(*data, then=lambda handler: None):
     """NDJSON, each item a JSON value or bytes; `then` is what happens after them."""
-    def answer(handler):
-        handler.send_response(200)
-        handler.send_header("content-type", "application/x-ndjson")
-        handler.send_header("transfer-encoding", "chunked")
-        handler.send_header("connection", "close")  # said, so that no client asks again on it
-        handler.end_headers()
-        for item in data:
-            line = item if isinstance(item, bytes) else json.dumps(item).encode()
-            handler.wfile.write(b"%x\r\n%s\n\r\n" % (len(line) + 1, line))
-            handler.wfile.flush()
-        if then(handler) != "broken":
-            handler.wfile.write(b"0\r\n\r\n")
-        handler.close_connection = True
-    return answer
+    return chunked("application/x-ndjson", [(item if isinstance(item, bytes) else json.dumps(item).encode()) + b"\n"
+                                            for item in data], then)
 
 
 def piece(text: str = "", done: bool = False, **more) -> dict:
