@@ -1,9 +1,11 @@
 """What only MLX's connector does, on the real server: beginnings, alternatives, its prompt cache."""
 from __future__ import annotations
 
+import psutil
 import pytest
 
 import labkit as lk
+from labkit.backends import managed
 from labkit.backends.base import Request
 from labkit.backends.mlx import Mlx
 from labkit.backends.reply import Usage
@@ -102,3 +104,18 @@ def test_a_closed_connection_says_so():
     other.close()
     with pytest.raises(lk.BackendUnavailable, match="closed"):
         other.chat("Hello")
+
+
+def test_a_server_killed_in_mid_stream_is_an_error_and_the_next_connection_starts_another():
+    with lk.connect("mlx") as doomed:
+        stream = doomed.stream("Tell me a story.", max_tokens=200)
+        next(stream)
+        for server in managed.running("mlx"):
+            psutil.Process(server.pid).kill()
+        gone = pytest.raises(lk.BackendUnavailable, match="broke off|cannot be reached")
+        with gone:
+            list(stream)
+        with gone:
+            doomed.chat("Hello")
+    with lk.connect("mlx") as fresh:
+        assert "Paris" in fresh.chat("What is the capital of France?", max_tokens=8).text
