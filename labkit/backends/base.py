@@ -39,6 +39,7 @@ class Request:
     tools: tuple[dict[str, Any], ...] = ()
     tool_choice: str = "auto"
     several: bool = False  # more than one call
+    trained: bool = False  # by the adapter for tool calls. Given only to a backend that says it has it `trained`
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Chunk:
     finish_reason: str | None = None  # "stop" | "length"
     usage: Usage | None = None
     tool_calls: tuple[ToolCall, ...] = ()  # of a backend that can call tools, in one piece
+    logprob: float = 0.0  # nats, of the tokens that were chosen and not forced; 0 where it is not known
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class Capabilities:
     embeddings: bool = False
     continues: bool = False                    # goes on from a given beginning of the answer
     tools: bool = False                        # takes OpenAI's tools and calls the one that fits
+    trained: bool = False                      # has an adapter that was trained to call tools
 
     def __repr__(self) -> str:
         on = ", ".join(sorted(self.constraints)) or "none (validate and repair)"

@@ -13,6 +13,7 @@ from labkit.backends.options import Options
 from labkit.backends.reply import Reply
 from labkit.backends.stream import Stream
 from labkit.backends.tool_turn import ToolTurn
+from labkit.backends.trained_turn import TrainedTurn
 from labkit.errors import BadRequest, IncompleteOutput
 from labkit.tools import calling
 from labkit.tools.constraint import Constraint
@@ -73,8 +74,8 @@ class Chat:
         if self.capabilities.tools:
             return self._tool_stream(NativeTurn(
                 self.backend, messages, offered, mode, parallel_tool_calls, checked))
-        return self._tool_stream(ToolTurn(
-            self.backend, messages, offered, mode, parallel_tool_calls, grounded, checked))
+        kind = TrainedTurn if self.capabilities.trained else ToolTurn
+        return self._tool_stream(kind(self.backend, messages, offered, mode, parallel_tool_calls, grounded, checked))
 
     async def achat(self, conversation: Conversation, **arguments) -> Reply:
         """`chat` without blocking the event loop; cancelling the task stops the generation."""
@@ -119,7 +120,7 @@ class Chat:
         chunks = self._generate(messages, options, calling.json_constraint(document))
         return self._stream(chunks, finish)
 
-    def _tool_stream(self, turn: ToolTurn | NativeTurn) -> Stream:
+    def _tool_stream(self, turn: ToolTurn | TrainedTurn | NativeTurn) -> Stream:
         return self._stream(turn.chunks(), turn.finish, stops=turn.options.stops, shows_text=turn.in_words)
 
     def _stream(self, chunks: Iterator[Chunk], finish: Callable[[Reply], Reply], **kwargs) -> Stream:

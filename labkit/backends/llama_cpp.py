@@ -26,20 +26,26 @@ class LlamaCpp(Backend):
     model: a .gguf file; None for the embedded SmolLM2-135M-Instruct.
     context_length: tokens for prompt and answer; None for what the model was trained on.
     threads: None for the physical cores this process may use.
+    adapter: what tool calls are made with: "tools" for the course's own, trained on the embedded model; a
+        .gguf file that `labkit specialise` made; None for the model as it is. Chat never uses it.
     """
 
     name = "llama.cpp"
     requires = {"llama_cpp": "llama-cpp-python"}
 
     def __init__(self, model: str | Path | None = None, *, context_length: int | None = None,
-                 threads: int | None = None, gpu_layers: int = -1):
+                 threads: int | None = None, gpu_layers: int = -1, adapter: str | Path | None = "tools"):
         from labkit.backends.llama_engine import shared_engine
+        from labkit.models import adapters
         from labkit.models.embedded import default_model, display_name
         from labkit.models.hardware import usable_cores
         check_whole(1, context_length=context_length, threads=threads)
         path = Path(model) if model else default_model()
         self.model = display_name(path)
-        self._engine = shared_engine(path, context_length or 0, threads or usable_cores(), gpu_layers)
+        settings = (path, context_length or 0, threads or usable_cores(), gpu_layers)
+        self._engine = shared_engine(*settings)
+        file = adapters.chosen(adapter, embedded=model is None)
+        self._trained = shared_engine(*settings, file) if file else None
 
     @property
     def engine(self):
@@ -48,13 +54,19 @@ class LlamaCpp(Backend):
             raise BackendUnavailable(CLOSED)
         return self._engine
 
+    @property
+    def trained_engine(self):
+        """The engine with the adapter for tool calls."""
+        return self.engine and self._trained
+
     def close(self) -> None:
-        self._engine = None
+        self._engine = self._trained = None
 
     @cached_property
     def capabilities(self) -> Capabilities:
         return Capabilities(guidance.kinds(self.engine), scores=True, prefix_cache=True, continues=True,
-                            context_tokens=self.engine.context_length, embeddings=llama_embed.works(self.engine))
+                            context_tokens=self.engine.context_length, embeddings=llama_embed.works(self.engine),
+                            trained=self._trained is not None)
 
     def count_tokens(self, text: str) -> int:
         return len(self.engine.tokenize(text))
@@ -114,11 +126,12 @@ class _Generation:
     """One answer in the making: its tokens, its sampler, and the constraint's state."""
 
     def __init__(self, backend: LlamaCpp, request: Request, prompt: list[int]):
-        self.backend, self.request = backend, request
-        self.engine = backend.engine  # held to the end of the step in progress when the backend is closed
+        self.request = request
+        self.current = lambda: backend.trained_engine if request.trained else backend.engine  # closed says so
+        self.engine = self.current()  # held to the end of the step in progress when the backend is closed
         self.tokens, self.n_prompt, self.owner = prompt, len(prompt), next(_owners)
         self.matcher = request.constraint and guidance.matcher(self.engine, request.constraint)
-        self.sample = Sampler(request.temperature, request.top_p, request.seed)
+        self.sample, self.logprob = Sampler(request.temperature, request.top_p, request.seed), 0.0
 
     def run(self) -> Iterator[Chunk]:
         try:
@@ -136,21 +149,22 @@ class _Generation:
         self.cached, more = self.engine.prefill(self.tokens, self.owner)
         while more:
             yield Chunk(tokens=0, usage=self._usage())
-            _, more = self.backend.engine.prefill(self.tokens, self.owner)
+            _, more = self.current().prefill(self.tokens, self.owner)
 
     def _decode(self) -> Iterator[Chunk]:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         new, reason = self._forced(), self._finished()
         while reason is None:
-            token, _ = self.backend.engine.evaluate(self.tokens, self.owner, self._pick)
+            token, _ = self.current().evaluate(self.tokens, self.owner, self._pick)
             if self.engine.ends(token):
                 reason = "stop"
                 break
             new += [token, *self._accept(token)]
             if (reason := self._finished()) is None:
-                yield Chunk(self._text(decoder, new), len(new), usage=self._usage())
-                new = []
-        yield Chunk(self._text(decoder, new) + decoder.decode(b"", True), len(new), reason, self._usage())
+                yield Chunk(self._text(decoder, new), len(new), usage=self._usage(), logprob=self.logprob)
+                new, self.logprob = [], 0.0
+        yield Chunk(self._text(decoder, new) + decoder.decode(b"", True), len(new), reason, self._usage(),
+                    logprob=self.logprob)
 
     def _usage(self) -> Usage:
         return Usage(self.n_prompt, len(self.tokens) - self.n_prompt, self.cached)
@@ -161,7 +175,12 @@ class _Generation:
     def _pick(self, logits: np.ndarray) -> int:
         if self.matcher:
             guidance.mask(self.matcher, logits)
-        return self.sample(logits)
+        if not self.request.trained:
+            return self.sample(logits)
+        total = np.logaddexp.reduce(logits)
+        token = self.sample(logits)
+        self.logprob += float(logits[token] - total)
+        return token
 
     def _accept(self, token: int) -> list[int]:
         """Take a sampled token, and with it the text that the constraint now forces."""

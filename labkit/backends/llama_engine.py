@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from labkit.backends import llama_adapter
 from labkit.errors import BadRequest, ContextFull, LabkitError, ModelFileError
 from labkit.models.llama import captured_log, library
 
@@ -58,13 +59,14 @@ class Weights:
     def __init__(self, path: Path, gpu_layers: int):
         self.c, self.path = library(), path
         self.model = _load(self.c, path, gpu_layers)
+        self.adapters: dict[Path, int] = {}  # llama.cpp frees them with the model
         weakref.finalize(self, self.c.llama_model_free, self.model)
 
 
 class Engine:
-    """A context over some weights. Every public method is safe from any thread."""
+    """A context over some weights, with an adapter or without. Every public method is safe from any thread."""
 
-    def __init__(self, weights: Weights, context_length: int, threads: int):
+    def __init__(self, weights: Weights, context_length: int, threads: int, adapter: Path | None = None):
         self._weights, self.c, self.path = weights, weights.c, weights.path
         self._lock = threading.RLock()
         self._clock = itertools.count(1)
@@ -75,6 +77,8 @@ class Engine:
         if self.context_length < MIN_CONTEXT:
             raise BadRequest(f"context_length={context_length}: use at least {MIN_CONTEXT} tokens.")
         self._ctx = self._new_context(threads)
+        if adapter:
+            llama_adapter.attach(self.c, weights, self._ctx, adapter)
         self._memory = self.c.llama_get_memory(self._ctx)
         self._batch = self.c.llama_batch_init(BATCH, 0, 1)
         self._slots = [Slot(seq) for seq in range(SLOTS)]
@@ -298,16 +302,18 @@ _engines: weakref.WeakValueDictionary[tuple, Engine] = weakref.WeakValueDictiona
 _registry = threading.Lock()
 
 
-def shared_engine(path: Path, context_length: int, threads: int, gpu_layers: int = -1) -> Engine:
+def shared_engine(path: Path, context_length: int, threads: int, gpu_layers: int = -1,
+                  adapter: Path | None = None) -> Engine:
     """The one engine of this process for these settings; it lives as long as somebody holds it.
 
-    Engines with other settings on the same file share its weights.
+    Engines with other settings on the same file share its weights. One with an adapter has a cache of its own:
+    what the model makes of a text is another thing with it.
     """
     source = (str(Path(path).resolve()), gpu_layers)
-    key = (*source, context_length, threads)
+    key = (*source, context_length, threads, adapter)
     with _registry:
         if not (engine := _engines.get(key)):
             weights = _weights.get(source) or Weights(path, gpu_layers)
             _weights[source] = weights
-            engine = _engines[key] = Engine(weights, context_length, threads)
+            engine = _engines[key] = Engine(weights, context_length, threads, adapter)
         return engine

@@ -38,7 +38,7 @@ class ToolTurn:
             return (yield from self.backend.generate(self.options.request(self.messages)))
         tools = self.tools if self.several else [self.choice.tool]
         messages = calling.with_instructions(self.messages, calling.call_prompt(tools))
-        source = _said(self.messages) if self.ground else None
+        source = said(self.messages) if self.ground else None
         constraint = calling.call_constraint(tools, several=self.several, source=source)
         # A stop string is for words: within a call it would break the JSON.
         options = replace(self.options, stop=None)
@@ -58,7 +58,7 @@ class ToolTurn:
 
     def _choose(self) -> Choice:
         auto = self.mode == "auto"
-        if auto and _answered(self.messages):
+        if auto and answered(self.messages):
             return Choice(None, 1.0)
         if len(self.tools) == 1 and not auto:
             return Choice(self.tools[0], 1.0)
@@ -97,7 +97,7 @@ def check_call(call: ToolCall, tools: Sequence[Tool]) -> None:
         raise IncompleteOutput(f"No valid result: {error}") from error
 
 
-def _answered(messages: Sequence[Mapping[str, Any]]) -> bool:
+def answered(messages: Sequence[Mapping[str, Any]]) -> bool:
     """Whether the tool the request needed has just answered, without an error."""
     last = messages[-1]
     return last["role"] == "tool" and not last["content"].startswith(ERROR)
@@ -108,6 +108,6 @@ def _request(messages: Sequence[Mapping[str, Any]]) -> str:
     return next((m["content"] for m in reversed(messages) if m["role"] == "user"), messages[-1]["content"])
 
 
-def _said(messages: Sequence[Mapping[str, Any]]) -> str:
+def said(messages: Sequence[Mapping[str, Any]]) -> str:
     """Everything that arguments can be copied from: what the user and the tools said."""
     return "\n".join(m["content"] for m in messages if m["role"] in ("user", "tool"))

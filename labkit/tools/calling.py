@@ -74,7 +74,7 @@ def call_constraint(tools: Sequence[Tool], *, several: bool = False, source: str
     source: what was said, to take the arguments from (labkit.tools.grounding); None to leave them open.
     """
     defs: dict[str, Any] = {}
-    calls = [_call_schema(i, tool, defs, source) for i, tool in enumerate(tools)]
+    calls = [call_schema(i, tool, defs, source) for i, tool in enumerate(tools)]
     schema: dict[str, Any] = calls[0] if len(calls) == 1 else {"anyOf": calls}
     if several:
         schema = {"type": "array", "items": schema, "minItems": 1, "maxItems": MAX_CALLS}
@@ -83,7 +83,7 @@ def call_constraint(tools: Sequence[Tool], *, several: bool = False, source: str
     return json_constraint(schema)
 
 
-def _call_schema(i: int, tool: Tool, defs: dict[str, Any], source: str | None) -> dict[str, Any]:
+def call_schema(i: int, tool: Tool, defs: dict[str, Any], source: str | None) -> dict[str, Any]:
     """The schema of a call; the tool's own definitions move to the root under names of their own."""
     parameters = tool.parameters if source is None else grounded(tool.parameters, source)
     text = json.dumps({"additionalProperties": False, **parameters})

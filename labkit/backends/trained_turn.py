@@ -1,0 +1,67 @@
+"""One turn with tools by a model that was trained for it: it decides and writes its calls in one pass."""
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from labkit.backends import repair
+from labkit.backends.base import Backend, Chunk
+from labkit.backends.options import Options
+from labkit.backends.reply import Reply
+from labkit.backends.tool_turn import answered, said
+from labkit.tools import calling, trained
+from labkit.tools.tool import Tool
+
+
+class TrainedTurn:
+    """mode: "auto" or "required"; several: more than one call; ground: arguments from what was said."""
+
+    def __init__(self, backend: Backend, messages: Sequence[Mapping[str, Any]], tools: Sequence[Tool],
+                 mode: str, several: bool, ground: bool, options: Options):
+        self.backend, self.messages, self.tools = backend, list(messages), list(tools)
+        self.mode, self.several, self.ground, self.options = mode, several, ground, options
+        self._calls_text, self._logprob, self._words = "", 0.0, False
+
+    def in_words(self) -> bool:
+        """Whether this turn turned out to be an answer in words."""
+        return self._words
+
+    def chunks(self) -> Iterator[Chunk]:
+        if self.mode == "auto" and answered(self.messages):
+            self._words = True
+            return (yield from self.backend.generate(self.options.request(self.messages)))
+        for chunk in repair.generate(self.backend, self._request()):
+            self._calls_text += chunk.text
+            self._logprob += chunk.logprob
+            if chunk.finish_reason == "stop" and self._calls_text == "[]":
+                break
+            yield chunk
+        else:
+            return
+        self._words = True
+        yield from self.backend.generate(self.options.request(self.messages))
+
+    def _request(self):
+        messages = calling.with_instructions(self.messages, "")
+        system, rest = messages[0]["content"].strip(), messages[1:]
+        first = trained.prompt(self.tools, system)
+        constraint = trained.constraint(self.tools, auto=self.mode == "auto", several=self.several,
+                                        source=said(self.messages) if self.ground else None)
+        # A stop string is for words: within a call it would break the JSON.
+        options = replace(self.options, stop=None)
+        request = options.request([{"role": "system", "content": first}, *rest], constraint)
+        return replace(request, trained=True)
+
+    def finish(self, reply: Reply) -> Reply:
+        """The reply with its calls read, a question for what is missing, or its words as they are."""
+        reply = replace(reply, confidence=math.exp(self._logprob) if self._calls_text else None)
+        if self.in_words():
+            return reply
+        if reply.finish_reason == "cancelled":
+            return replace(reply, text="")
+        calls = calling.read_calls(reply.text, reply.finish_reason, self.options.max_tokens)
+        if missing := trained.missing(calls, self.tools):
+            return replace(reply, text=trained.question(missing), finish_reason="stop")
+        return replace(reply, text="", tool_calls=calls, finish_reason="tool_calls")

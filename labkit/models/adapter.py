@@ -1,0 +1,124 @@
+"""Train a LoRA adapter on the embedded model and keep it as a GGUF that llama.cpp loads.
+
+Knows texts, not tools: a line of the data is a beginning and the turns that follow it. The work is done by
+train_lora.py and export_lora.py in the workshop environment; a run that was killed goes on from its last
+checkpoint when it is started again with the same data and settings.
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from labkit.errors import LabkitError, ModelFileError
+from labkit.models import workshop
+from labkit.models.cache import atomic_file, home
+from labkit.models.embedded import NAME
+from labkit.models.environments import environment
+from labkit.models.hardware import usable_cores
+from labkit.models.private_environment import stream
+
+Line = tuple[str, list[tuple[str, str]]]  # (beginning, [(question, answer)])
+OnEvent = Callable[[Mapping[str, Any]], object]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train. It ends after `steps`, after `seconds`, or when the data are used up, whatever comes first."""
+
+    rank: int = 16
+    alpha: int = 32
+    dropout: float = 0.0
+    rate: float = 6e-4           # highest learning rate; rises over `warmup` steps, then falls as a cosine
+    warmup: int = 30
+    batch_tokens: int = 2600     # of a step, with the padding
+    steps: int = 100_000
+    seconds: float = 3600.0
+    check: int = 50              # steps between two looks at the validation data, each with a checkpoint
+    patience: int = 4            # looks without a new best one until it stops
+    report: int = 5              # steps between two events
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The outcome of a run. curve: (step, validation loss in nats a token)."""
+
+    path: Path
+    steps: int
+    seconds: float
+    curve: tuple[tuple[int, float], ...]
+
+
+def train(lines: Iterable[Line], valid: Iterable[Line], target: Path, settings: Settings | None = None, *,
+          format: str, on_event: OnEvent | None = None) -> Trained:
+    """Train on `lines`, keep what does best on `valid`, and write it to `target`.
+
+    format: what the answers look like; kept in the file, for whoever loads it. on_event gets what train_lora.py
+    reports: {"event": "step" | "valid" | "resumed" | "nan" | "early stop" | "done", …}.
+    Raises ModelFileError or LabkitError when the data are empty or the training fails.
+    """
+    settings = settings or Settings()
+    model, tools = workshop.require("hf"), environment("workshop")
+    tools.require()
+    folder = _run_folder(list(lines), list(valid), settings, model)
+    events: list[Mapping[str, Any]] = []
+
+    def hear(line: str) -> None:
+        if line.startswith('{"event"'):
+            events.append(json.loads(line))
+            (on_event or (lambda event: None))(events[-1])
+    env = {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "TQDM_DISABLE": "1"}
+    code, tail = stream(tools.command("train_lora.py", folder / "settings.json"), hear, env)
+    if code:
+        raise LabkitError(_failed(code, tail))
+    if not (folder / "best.pt").is_file():
+        raise LabkitError("The loss was no number from the beginning. Train with a lower rate.")
+    export(folder / "best.pt", target, settings, format)
+    done, looks = events[-1], [(e["step"], e["loss"]) for e in events if e["event"] == "valid"]
+    shutil.rmtree(folder)
+    return Trained(target, done["step"], done["seconds"], tuple(looks))
+
+
+def export(weights: Path, target: Path, settings: Settings, format: str) -> None:
+    """Write weights of train_lora.py as a GGUF adapter, whole or not at all."""
+    config = json.loads((workshop.require("hf") / "config.json").read_text(encoding="utf-8"))
+    card = {"alpha": settings.alpha, "heads": config["num_attention_heads"], "kv_heads": config["num_key_value_heads"],
+            "metadata": {"general.name": f"{NAME} tool calls", "labkit.base": NAME, "labkit.format": format}}
+    with atomic_file(target) as part:
+        about = part.with_suffix(".json")
+        about.write_text(json.dumps(card), encoding="utf-8")
+        try:
+            code, tail = stream(environment("workshop").command("export_lora.py", weights, about, part), lambda _: None)
+        finally:
+            about.unlink()
+        if code:
+            raise ModelFileError("The adapter could not be written:\n" + "\n".join(tail))
+
+
+def _run_folder(lines: list[Line], valid: list[Line], settings: Settings, model: Path) -> Path:
+    """A folder named after what is trained, so that the same wish finds its checkpoint."""
+    if not lines or not valid:
+        raise LabkitError("There is nothing to train on: the training and the validation data need a line each.")
+    texts = ["".join(json.dumps({"first": first, "turns": turns}, ensure_ascii=False) + "\n"
+                     for first, turns in part) for part in (lines, valid)]
+    wish = json.dumps([asdict(settings), model.name, *texts])
+    folder = home() / "training" / hashlib.sha256(wish.encode()).hexdigest()[:12]
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in zip(("train", "valid"), texts, strict=True):
+        (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
+    facts = {**asdict(settings), "model": str(model), "folder": str(folder), "threads": usable_cores(),
+             "train": str(folder / "train.jsonl"), "valid": str(folder / "valid.jsonl")}
+    (folder / "settings.json").write_text(json.dumps(facts), encoding="utf-8")
+    return folder
+
+
+def _failed(code: int, tail: list[str]) -> str:
+    killed = code in (-9, 137)
+    why = "The system ended it, most likely for want of memory: train with less batch_tokens. " if killed else ""
+    return f"The training failed (exit code {code}). {why}Its last lines:\n" + "\n".join(tail)

@@ -1,0 +1,48 @@
+"""Write a trained adapter as a GGUF that llama.cpp loads: `python export_lora.py WEIGHTS.pt CARD.json TARGET.gguf`.
+
+Runs inside the workshop environment. CARD holds "alpha", "heads", "kv_heads", and under "metadata" what else the
+file should say of itself.
+"""
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+
+NAMES = {"q_proj": "attn_q", "k_proj": "attn_k", "v_proj": "attn_v", "o_proj": "attn_output",
+         "gate_proj": "ffn_gate", "up_proj": "ffn_up", "down_proj": "ffn_down"}
+_KEY = re.compile(r"layers\.(\d+)\.\w+\.(\w+)\.lora_([AB])\.")
+
+
+def main(weights: str, card: str, target: str) -> None:
+    import gguf
+    import torch
+    facts = json.loads(Path(card).read_text(encoding="utf-8"))
+    writer = gguf.GGUFWriter(target, "llama")
+    writer.add_string("general.type", "adapter")
+    writer.add_string("adapter.type", "lora")
+    writer.add_float32("adapter.lora.alpha", float(facts["alpha"]))
+    for key, value in facts["metadata"].items():
+        writer.add_string(key, str(value))
+    for name, tensor in torch.load(weights, weights_only=True).items():
+        layer, projection, side = _KEY.search(name).groups()
+        array = tensor.float().numpy()
+        if side == "B" and projection in ("q_proj", "k_proj"):
+            array = interleaved(array, facts["heads"] if projection == "q_proj" else facts["kv_heads"])
+        writer.add_tensor(f"blk.{layer}.{NAMES[projection]}.weight.lora_{side.lower()}", array.astype(np.float16))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def interleaved(rows: np.ndarray, heads: int) -> np.ndarray:
+    """The rows of a query or key projection in GGUF's order: llama.cpp turns neighbours, transformers halves."""
+    return rows.reshape(heads, 2, -1, rows.shape[1]).swapaxes(1, 2).reshape(rows.shape)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

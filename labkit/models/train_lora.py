@@ -1,0 +1,231 @@
+"""Train a LoRA adapter: `python train_lora.py SETTINGS.json`. Runs inside the workshop environment, offline.
+
+Knows nothing of tools. A line of the data is a beginning with several turns that follow it, each independently of
+the others, as [question, answer]: the beginning (the tools) is read once and serves all of them, by an attention
+mask that lets a turn see the beginning and itself.
+
+Prints JSON lines of progress. A checkpoint holds everything a killed run needs to go on as if it had not been.
+"""
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch.nn import functional as F
+
+TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+def say(**facts) -> None:
+    print(json.dumps(facts), flush=True)
+
+
+def main(settings_file: str) -> None:
+    s = json.loads(Path(settings_file).read_text(encoding="utf-8"))
+    torch.manual_seed(s["seed"])
+    torch.set_num_threads(s["threads"])
+    read = reader(s["model"])
+    train, valid = read(s["train"]), read(s["valid"])
+    run = Run(s, adapted(s))
+    run.restore()
+    run.train(train, valid)
+
+
+def reader(model: str):
+    """A function that reads a file of lines {"first": text, "turns": [[question, answer]]} as token ids."""
+    from tokenizers import Tokenizer
+    tokenizer = Tokenizer.from_file(str(Path(model) / "tokenizer.json"))
+
+    def ids(text: str) -> list[int]:
+        return tokenizer.encode(text, add_special_tokens=False).ids
+
+    def read(file: str) -> list[dict]:
+        with open(file, encoding="utf-8") as lines:
+            found = [json.loads(line) for line in lines]
+        return [{"first": ids(line["first"]), "turns": [(ids(a), ids(b)) for a, b in line["turns"]]} for line in found]
+    return read
+
+
+def adapted(s: dict):
+    """The model with an untrained adapter on every linear layer but the output."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    base = AutoModelForCausalLM.from_pretrained(s["model"], dtype=torch.bfloat16, attn_implementation="sdpa")
+    config = LoraConfig(r=s["rank"], lora_alpha=s["alpha"], target_modules=list(TARGETS), lora_dropout=s["dropout"])
+    return get_peft_model(base, config).to(device)
+
+
+class Run:
+    """One training run: model, optimiser, where it stands, and what was best so far."""
+
+    def __init__(self, s: dict, model):
+        self.s, self.model = s, model
+        self.weights = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        self.optimiser = torch.optim.AdamW(self.weights.values(), lr=s["rate"], weight_decay=0.0, betas=(0.9, 0.99))
+        self.step, self.seconds, self.best, self.curve = 0, 0.0, math.inf, []
+        self.folder = Path(s["folder"])
+
+    @property
+    def device(self):
+        return next(iter(self.weights.values())).device
+
+    def train(self, train: list[dict], valid: list[dict]) -> None:
+        s = self.s
+        batches = in_batches(train, s["batch_tokens"], s["seed"])
+        steps = min(s["steps"], len(batches))
+        began, loss_sum = time.monotonic() - self.seconds, 0.0
+        while self.step < steps and self.seconds < s["seconds"]:
+            progress = max(self.step / steps, self.seconds / s["seconds"])
+            for group in self.optimiser.param_groups:
+                group["lr"] = s["rate"] * min(1.0, (self.step + 1) / s["warmup"]) * cosine(progress)
+            loss = self._learn(batches[self.step])
+            if not math.isfinite(loss):
+                say(event="nan", step=self.step)
+                break
+            self.step += 1
+            loss_sum += loss
+            self.seconds = time.monotonic() - began
+            if self.step % s["report"] == 0:
+                say(event="step", step=self.step, of=steps, loss=loss_sum / s["report"], seconds=self.seconds,
+                    progress=max(self.step / steps, self.seconds / s["seconds"]))
+                loss_sum = 0.0
+            if self.step % s["check"] == 0:
+                self._check(valid)
+                self.save()
+                if self._stale():
+                    say(event="early stop", step=self.step)
+                    break
+        self._check(valid)
+        self.save()
+        say(event="done", step=self.step, best=self.best, seconds=self.seconds)
+
+    def _learn(self, batch: list[dict]) -> float:
+        self.model.train()
+        loss = self._loss(batch)
+        if not torch.isfinite(loss):
+            return math.nan
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.weights.values(), 1.0)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        return loss.item()
+
+    def _loss(self, batch: list[dict]):
+        """Mean negative log-likelihood (nats) of the answers' tokens."""
+        ids, positions, mask, inputs, targets = (t.to(self.device) for t in tensors(batch))
+        with torch.autocast(self.device.type, torch.bfloat16):
+            body = self.model.base_model.model
+            hidden = body.model(input_ids=ids, position_ids=positions, attention_mask=mask, use_cache=False)[0]
+            logits = body.lm_head(hidden.flatten(0, 1)[inputs])  # only where an answer is written
+        return F.cross_entropy(logits.float(), targets)
+
+    @torch.no_grad()
+    def _check(self, valid: list[dict]) -> None:
+        """Loss on the validation groups; the best adapter so far is kept."""
+        if self.curve and self.curve[-1][0] == self.step:
+            return
+        self.model.eval()
+        losses = [self._loss(valid[i:i + 4]).item() for i in range(0, len(valid), 4)]
+        loss = sum(losses) / len(losses)
+        self.curve.append((self.step, loss))
+        say(event="valid", step=self.step, loss=loss, seconds=self.seconds)
+        if loss < self.best:
+            self.best = loss
+            self._write("best.pt", {n: p.detach().cpu() for n, p in self.weights.items()})
+
+    def _stale(self) -> bool:
+        recent = [loss for _, loss in self.curve[-self.s["patience"]:]]
+        return len(self.curve) > self.s["patience"] and min(recent) > self.best
+
+    # -- on disk ---------------------------------------------------------------------------
+
+    def save(self) -> None:
+        self._write("checkpoint.pt", {
+            "weights": {n: p.detach().cpu() for n, p in self.weights.items()}, "optimiser": self.optimiser.state_dict(),
+            "step": self.step, "seconds": self.seconds, "best": self.best, "curve": self.curve,
+            "random": torch.get_rng_state()})
+
+    def restore(self) -> None:
+        file = self.folder / "checkpoint.pt"
+        if not file.is_file():
+            return
+        kept = torch.load(file, weights_only=True)
+        with torch.no_grad():
+            for name, weight in self.weights.items():
+                weight.copy_(kept["weights"][name])
+        self.optimiser.load_state_dict(kept["optimiser"])
+        torch.set_rng_state(kept["random"])
+        self.step, self.seconds, self.best, self.curve = (kept[k] for k in ("step", "seconds", "best", "curve"))
+        say(event="resumed", step=self.step)
+
+    def _write(self, name: str, content: dict) -> None:
+        part = self.folder / f"{name}.part"
+        torch.save(content, part)
+        os.replace(part, self.folder / name)
+
+
+def cosine(progress: float) -> float:
+    """From 1 down to 0.05 as progress goes from 0 to 1."""
+    return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+
+
+def length(group: dict) -> int:
+    return len(group["first"]) + sum(len(ask) + len(answer) for ask, answer in group["turns"])
+
+
+def in_batches(groups: list[dict], batch_tokens: int, seed: int) -> list[list[dict]]:
+    """Groups of like length together, up to `batch_tokens` with their padding, in a shuffled order."""
+    rng, batches = random.Random(seed), []
+    for start in range(0, len(groups), 256):
+        batch: list[dict] = []
+        for group in sorted(groups[start:start + 256], key=length):
+            if batch and (len(batch) + 1) * length(group) > batch_tokens:
+                batches.append(batch)
+                batch = []
+            batch.append(group)
+        batches.append(batch)
+    rng.shuffle(batches)
+    return batches
+
+
+def tensors(batch: list[dict]):
+    """(ids, positions, mask, inputs, targets): shapes (rows, width) twice, (rows, 1, width, width), (answers,) twice.
+
+    inputs: places in the flattened rows from which an answer's next token, in targets, is to be guessed.
+    """
+    width, rows = max(map(length, batch)), len(batch)
+    ids, positions = torch.zeros(rows, width, dtype=torch.long), torch.zeros(rows, width, dtype=torch.long)
+    seen = torch.eye(width, dtype=torch.bool).repeat(rows, 1, 1)
+    inputs, targets = [], []
+    for row, group in enumerate(batch):
+        head = len(group["first"])
+        fill(ids, positions, row, 0, group["first"], 0)
+        seen[row, :head, :head].copy_(torch.ones(head, head, dtype=torch.bool).tril())
+        at = head
+        for ask, answer in group["turns"]:
+            n = len(ask) + len(answer)
+            fill(ids, positions, row, at, [*ask, *answer], head)
+            seen[row, at:at + n, :head] = True
+            seen[row, at:at + n, at:at + n] = torch.ones(n, n, dtype=torch.bool).tril()
+            first = row * width + at + len(ask) - 1
+            inputs += range(first, first + len(answer))
+            targets += answer
+            at += n
+    mask = torch.zeros(seen.shape, dtype=torch.bfloat16).masked_fill_(~seen, torch.finfo(torch.bfloat16).min)
+    return ids, positions, mask[:, None], torch.tensor(inputs), torch.tensor(targets)
+
+
+def fill(ids, positions, row: int, at: int, tokens: list[int], first: int) -> None:
+    ids[row, at:at + len(tokens)] = torch.tensor(tokens)
+    positions[row, at:at + len(tokens)] = torch.arange(first, first + len(tokens))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
