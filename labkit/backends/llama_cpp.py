@@ -27,14 +27,14 @@ class LlamaCpp(Backend):
     context_length: tokens for prompt and answer; None for what the model was trained on.
     threads: None for the physical cores this process may use.
     adapter: what tool calls are made with: "tools" for the course's own, trained on the embedded model; a
-        .gguf file that `labkit specialise` made; None for the model as it is. Chat never uses it.
+        .gguf file that labkit.specialise made; None for the model as it is. Chat never uses it.
     """
 
     name = "llama.cpp"
     requires = {"llama_cpp": "llama-cpp-python"}
 
     def __init__(self, model: str | Path | None = None, *, context_length: int | None = None,
-                 threads: int | None = None, gpu_layers: int = -1, adapter: str | Path | None = "tools"):
+                 threads: int | None = None, gpu_layers: int = -1, adapter: str | Path | None = None):
         from labkit.backends.llama_engine import shared_engine
         from labkit.models import adapters
         from labkit.models.embedded import default_model, display_name
@@ -44,7 +44,7 @@ class LlamaCpp(Backend):
         self.model = display_name(path)
         settings = (path, context_length or 0, threads or usable_cores(), gpu_layers)
         self._engine = shared_engine(*settings)
-        file = adapters.chosen(adapter, embedded=model is None)
+        file = adapters.chosen(adapter)
         self._trained = shared_engine(*settings, file) if file else None
 
     @property

@@ -24,8 +24,8 @@ def _workshop() -> Environment:
     return Environment("workshop", (
         pip_install("torch==2.13.0"),
         pip_install("transformers==5.23.0", "accelerate==1.15.0", "gguf==0.19.0", "onnx==1.23.2", "onnx-ir==1.1.0",
-                    "onnxruntime-genai==0.18.0"),
-    ), folders=("torch", "transformers", "gguf", "onnx", "onnx_ir", "onnxruntime_genai"),
+                    "onnxruntime-genai==0.18.0", "peft==0.21.2"),
+    ), folders=("torch", "transformers", "gguf", "onnx", "onnx_ir", "onnxruntime_genai", "peft"),
         disk_bytes=1_400_000_000, note=_torch_note())
 
 

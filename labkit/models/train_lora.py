@@ -77,37 +77,30 @@ class Run:
         return next(iter(self.weights.values())).device
 
     def train(self, train: list[dict], valid: list[dict]) -> None:
-        s = self.s
-        batches = in_batches(train, s["batch_tokens"], s["seed"])
-        steps = min(s["steps"], len(batches))
-        began, loss_sum = time.monotonic() - self.seconds, 0.0
-        while self.step < steps and self.seconds < s["seconds"]:
-            progress = max(self.step / steps, self.seconds / s["seconds"])
-            for group in self.optimiser.param_groups:
-                group["lr"] = s["rate"] * min(1.0, (self.step + 1) / s["warmup"]) * cosine(progress)
-            loss = self._learn(batches[self.step])
-            if not math.isfinite(loss):
+        batches = in_batches(train, self.s["batch_tokens"], self.s["seed"])
+        steps, began, losses = min(self.s["steps"], len(batches)), time.monotonic() - self.seconds, []
+        while (progress := max(self.step / steps, self.seconds / self.s["seconds"])) < 1:
+            losses.append(self._learn(batches[self.step], progress))
+            if not math.isfinite(losses[-1]):  # nothing of it is kept: the last checkpoint and the best stay
                 say(event="nan", step=self.step)
                 break
-            self.step += 1
-            loss_sum += loss
-            self.seconds = time.monotonic() - began
-            if self.step % s["report"] == 0:
-                say(event="step", step=self.step, of=steps, loss=loss_sum / s["report"], seconds=self.seconds,
-                    progress=max(self.step / steps, self.seconds / s["seconds"]))
-                loss_sum = 0.0
-            if self.step % s["check"] == 0:
-                self._check(valid)
-                self.save()
-                if self._stale():
-                    say(event="early stop", step=self.step)
-                    break
-        self._check(valid)
-        self.save()
+            self.step, self.seconds = self.step + 1, time.monotonic() - began
+            if self.step % self.s["report"] == 0:
+                say(event="step", step=self.step, of=steps, loss=sum(losses) / len(losses), seconds=self.seconds,
+                    progress=max(self.step / steps, self.seconds / self.s["seconds"]))
+                losses = []
+            if self.step % self.s["check"] == 0 and self._stale(valid):
+                say(event="early stop", step=self.step)
+                break
+        else:
+            self._stale(valid)
         say(event="done", step=self.step, best=self.best, seconds=self.seconds)
 
-    def _learn(self, batch: list[dict]) -> float:
+    def _learn(self, batch: list[dict], progress: float) -> float:
+        """One step; its loss, not a number when nothing could be learned from it."""
         self.model.train()
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.s["rate"] * min(1.0, (self.step + 1) / self.s["warmup"]) * cosine(progress)
         loss = self._loss(batch)
         if not torch.isfinite(loss):
             return math.nan
@@ -126,23 +119,24 @@ class Run:
             logits = body.lm_head(hidden.flatten(0, 1)[inputs])  # only where an answer is written
         return F.cross_entropy(logits.float(), targets)
 
-    @torch.no_grad()
-    def _check(self, valid: list[dict]) -> None:
-        """Loss on the validation groups; the best adapter so far is kept."""
-        if self.curve and self.curve[-1][0] == self.step:
-            return
-        self.model.eval()
-        losses = [self._loss(valid[i:i + 4]).item() for i in range(0, len(valid), 4)]
-        loss = sum(losses) / len(losses)
-        self.curve.append((self.step, loss))
-        say(event="valid", step=self.step, loss=loss, seconds=self.seconds)
-        if loss < self.best:
-            self.best = loss
-            self._write("best.pt", {n: p.detach().cpu() for n, p in self.weights.items()})
-
-    def _stale(self) -> bool:
+    def _stale(self, valid: list[dict]) -> bool:
+        """Look at the validation groups, keep the best adapter so far and a checkpoint; whether to stop."""
+        if not self.curve or self.curve[-1][0] != self.step:
+            loss = self._mean_loss(valid)
+            self.curve.append((self.step, loss))
+            say(event="valid", step=self.step, loss=loss, seconds=self.seconds)
+            if loss < self.best:
+                self.best = loss
+                self._write("best.pt", {n: p.detach().cpu() for n, p in self.weights.items()})
+            self.save()
         recent = [loss for _, loss in self.curve[-self.s["patience"]:]]
         return len(self.curve) > self.s["patience"] and min(recent) > self.best
+
+    @torch.no_grad()
+    def _mean_loss(self, groups: list[dict]) -> float:
+        self.model.eval()
+        losses = [self._loss(groups[i:i + 4]).item() for i in range(0, len(groups), 4)]
+        return sum(losses) / len(losses)
 
     # -- on disk ---------------------------------------------------------------------------
 

@@ -1,0 +1,85 @@
+"""Training an adapter, for real, on a handful of examples: what comes out, what is refused, what survives a kill."""
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import pytest
+
+import labkit as lk
+from labkit.models import adapter
+from labkit.models.adapter import Settings
+from labkit.models.environments import environment
+from labkit.tools import examples, trained
+
+PING = {"name": "ping", "description": "Is a machine up?", "parameters": {
+    "type": "object", "required": ["host"], "properties": {"host": {"type": "string"}}}}
+HOSTS = ("alpha", "beta", "gamma", "delta", "omega", "zeta")
+QUICK = Settings(rank=4, steps=4, check=2, report=1, warmup=1, batch_tokens=400, rate=2e-3)
+
+
+def lines(words: str = "Is {} up?"):
+    groups = [examples.made({"tools": [PING], "asked": [
+        {"request": words.format(host), "calls": [{"name": "ping", "arguments": {"host": host}}]},
+        {"request": "Thanks!", "calls": []}]}) for host in HOSTS]
+    return list(examples.lines(groups))
+
+
+@pytest.fixture(autouse=True)
+def usable():
+    if reason := environment("workshop").why_not():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+
+
+def train(target, settings=QUICK, words="Is {} up?", **more):
+    return adapter.train(lines(words), lines("{} up?"), target, settings, format=trained.FORMAT, **more)
+
+
+def test_it_learns_is_loaded_and_leaves_chat_as_it_was(tmp_path, slm):
+    events = []
+    done = train(tmp_path / "mine.gguf", on_event=events.append)
+    assert done.steps == 4 and [step for step, _ in done.curve] == [2, 4]
+    assert [event["event"] for event in events] == ["step", "step", "valid", "step", "step", "valid", "done"]
+    assert 100_000 < done.path.stat().st_size < 5_000_000 and list(tmp_path.iterdir()) == [done.path]
+    with lk.connect(adapter=done.path) as mine:
+        assert mine.capabilities.trained and not slm.capabilities.trained
+        reply = mine.chat("Is epsilon up?", tools=[lk.tool(ping)], tool_choice="required")
+        assert reply.tool_calls[0].name == "ping" and 0 < reply.confidence <= 1
+        question = "What is the capital of France?"
+        assert mine.chat(question, max_tokens=8).text == slm.chat(question, max_tokens=8).text
+
+
+def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path):
+    def kill(event):
+        if event["event"] == "step" and event["step"] == 3:
+            raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "mine.gguf", words="Is {} there?", on_event=kill)
+    assert not (tmp_path / "mine.gguf").exists()
+    events = []
+    train(tmp_path / "mine.gguf", words="Is {} there?", on_event=events.append)
+    assert events[0] == {"event": "resumed", "step": 2} and events[1]["step"] == 3
+
+
+def test_a_loss_that_is_no_number_stops_it(tmp_path):
+    with pytest.raises(lk.LabkitError, match="no number.*lower rate"):
+        train(tmp_path / "mine.gguf", replace(QUICK, rate=1e38, check=100))
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_to_train_on_is_refused(tmp_path):
+    with pytest.raises(lk.LabkitError, match="nothing to train on"):
+        adapter.train([], lines(), tmp_path / "mine.gguf", format=trained.FORMAT)
+
+
+def test_a_file_that_is_no_adapter_is_refused(tmp_path):
+    with pytest.raises(lk.ModelFileError, match="There is no adapter"):
+        lk.connect(adapter=tmp_path / "absent.gguf")
+    (tmp_path / "wrong.gguf").write_bytes(b"GGUF, or so it says")
+    with pytest.raises(lk.ModelFileError, match="wrong.gguf could not be loaded as an adapter"):
+        lk.connect(adapter=tmp_path / "wrong.gguf")
+
+
+def ping(host: str) -> str:
+    """Is a machine up?"""
+    return "up"
