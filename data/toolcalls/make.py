@@ -36,7 +36,8 @@ INSTRUCTIONS = (
     "You are the assistant of a small company. Keep to the facts.", "The user's name is Mara.",
     "Use the tools when they help; otherwise answer in words.", "Answer in one or two sentences.",
     "You are an expert in your field. Never make up values.", "You help students with their homework.")
-JOINTS = ("{a} Also, {b}", "{a} And {b}", "{a} Then {b}", "First, {a} After that, {b}", "{a} {B}", "Two things: {a} {B}")
+JOINTS = ("{a} Also, {b}", "{a} And {b}", "{a} Then {b}", "First, {a} After that, {b}", "{a} {B}",
+          "Two things: {a} {B}")
 
 
 @dataclass(frozen=True)

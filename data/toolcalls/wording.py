@@ -9,37 +9,40 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any
 
-SMALL = ("zero one two three four five six seven eight nine ten eleven twelve").split()
-_CITIES = """Lisbon|Oslo|Nairobi|Lima|Hanoi|Cairo|Quito|Porto|Ghent|Turin|Kraków|Osaka|Perth|Leeds|Austin|Denver|Tucson|
-Marseille|Gothenburg|Salzburg|Cape Town|Buenos Aires|Ho Chi Minh City|New Orleans|Salt Lake City|Mexico City|Tel Aviv|
-St. Petersburg|Rio de Janeiro|Kuala Lumpur|Split|Bath|Cork|Nice|Bergen|Tallinn|Riga|Utrecht|Bologna|Valencia|Sapporo|
-Wellington|Halifax|Calgary|Madison|Boise|Portland, Oregon|Manchester, UK|Paris, France|Dresden|Bilbao|Accra|Pune|
-San Antonio, TX|Birmingham, AL|Springfield, IL|Toronto, Canada|Kyoto, Japan|Sevilla|Palermo"""
+SMALL = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+_CITIES = """Lisbon|Oslo|Nairobi|Lima|Hanoi|Cairo|Quito|Porto|Ghent|Turin|Kraków|Osaka|Perth|Leeds|Austin|Denver|
+Tucson|Marseille|Gothenburg|Salzburg|Cape Town|Buenos Aires|Ho Chi Minh City|New Orleans|Salt Lake City|Mexico City|
+Tel Aviv|St. Petersburg|Rio de Janeiro|Kuala Lumpur|Split|Bath|Cork|Nice|Bergen|Tallinn|Riga|Utrecht|Bologna|
+Valencia|Sapporo|Wellington|Halifax|Calgary|Madison|Boise|Portland, Oregon|Manchester, UK|Paris, France|Dresden|
+Bilbao|Accra|Pune|San Antonio, TX|Birmingham, AL|Springfield, IL|Toronto, Canada|Kyoto, Japan|Sevilla|Palermo"""
 _COUNTRIES = """Portugal|Norway|Kenya|Peru|Vietnam|Egypt|Ecuador|Belgium|Italy|Poland|Japan|Australia|Iceland|Chile|
-New Zealand|South Korea|Costa Rica|Czech Republic|Saudi Arabia|Sri Lanka|the Netherlands|Ireland|Morocco|Canada|India"""
-_FIRST = """Mara|Jonas|Priya|Tom|Aisha|Luca|Ingrid|Chen|Sofía|Kofi|Elena|Marek|Yuki|Olu|Freya|Hassan|Nadia|Piotr|Zoë|
-Ravi|Bea|Tomás|Leila|Finn|Greta|Amir|Hanna|Diego|Noor|Sven|Ruth|Emeka|Clara|Viktor|Anouk"""
-_LAST = """Lindqvist|O'Brien|Okafor|Haddad|Nakamura|Fernandes|Kowalski|van Dijk|Petrov|Iyer|Castillo|Berg|Moreau|Whitfield|
-Osei|Novak|Ferrari|Sato|Eriksen|Dubois|Marsh|Keller|Abara|Thornton|Reyes|Holm"""
-_COMPANIES = """Nordlicht GmbH|Blue Heron Foods|Tessera Labs|Oakline Furniture|Kite & Anchor|Meridian Freight|Solvang Energy|
-Papermoon Press|Quarry Street Bakery|Aldercrest Insurance|Vantage Optics|Hollow Reed Music|Ferrous Tools Ltd|Lumen Health"""
-_STREETS = """12 Alder Lane|48 Harbour Street|7 Rue des Lilas|221 Mill Road|9 Station Square|1500 Maple Avenue|33 Kirkegata|
-86b Canal Walk|5 Old Market Place|410 West 3rd Street|17 Via Roma|2 Windmill Close"""
-_PRODUCTS = """desk lamp|wireless mouse|rain jacket|espresso machine|yoga mat|oak bookshelf|running shoes|water bottle|
-USB-C cable|garden hose|noise-cancelling headphones|cast iron pan|electric toothbrush|camping stove|standing desk|
-wool blanket|bike helmet|board game|laptop sleeve|ceramic teapot"""
-_FILMS = """The Last Ferry|Northern Lights|A Quiet Harvest|Paper Tigers|The Clockmaker's Son|Inception|Amélie|Spirited Away|
-Casablanca|Midnight in Lisbon|The Seventh Door|Salt and Honey|Blade Runner|Parasite|Snow on the Tracks"""
-_SONGS = """Blue in Green|Harbour Song|Bohemian Rhapsody|Paper Boats|Here Comes the Sun|Slow Train North|Clair de Lune|
-Midnight Oil|Feeling Good|Glass Garden|Imagine|Weather Report|Fly Me to the Moon|Hurt|Copper Sky"""
+New Zealand|South Korea|Costa Rica|Czech Republic|Saudi Arabia|Sri Lanka|the Netherlands|Ireland|Morocco|Canada|
+India"""
+_FIRST = """Mara|Jonas|Priya|Tom|Aisha|Luca|Ingrid|Chen|Sofía|Kofi|Elena|Marek|Yuki|Olu|Freya|Hassan|Nadia|Piotr|
+Zoë|Ravi|Bea|Tomás|Leila|Finn|Greta|Amir|Hanna|Diego|Noor|Sven|Ruth|Emeka|Clara|Viktor|Anouk"""
+_LAST = """Lindqvist|O'Brien|Okafor|Haddad|Nakamura|Fernandes|Kowalski|van Dijk|Petrov|Iyer|Castillo|Berg|Moreau|
+Whitfield|Osei|Novak|Ferrari|Sato|Eriksen|Dubois|Marsh|Keller|Abara|Thornton|Reyes|Holm"""
+_COMPANIES = """Nordlicht GmbH|Blue Heron Foods|Tessera Labs|Oakline Furniture|Kite & Anchor|Meridian Freight|
+Solvang Energy|Papermoon Press|Quarry Street Bakery|Aldercrest Insurance|Vantage Optics|Hollow Reed Music|
+Ferrous Tools Ltd|Lumen Health"""
+_STREETS = """12 Alder Lane|48 Harbour Street|7 Rue des Lilas|221 Mill Road|9 Station Square|1500 Maple Avenue|
+33 Kirkegata|86b Canal Walk|5 Old Market Place|410 West 3rd Street|17 Via Roma|2 Windmill Close"""
+_PRODUCTS = """desk lamp|wireless mouse|rain jacket|espresso machine|yoga mat|oak bookshelf|running shoes|
+water bottle|USB-C cable|garden hose|noise-cancelling headphones|cast iron pan|electric toothbrush|camping stove|
+standing desk|wool blanket|bike helmet|board game|laptop sleeve|ceramic teapot"""
+_FILMS = """The Last Ferry|Northern Lights|A Quiet Harvest|Paper Tigers|The Clockmaker's Son|Inception|Amélie|
+Spirited Away|Casablanca|Midnight in Lisbon|The Seventh Door|Salt and Honey|Blade Runner|Parasite|
+Snow on the Tracks"""
+_SONGS = """Blue in Green|Harbour Song|Bohemian Rhapsody|Paper Boats|Here Comes the Sun|Slow Train North|
+Clair de Lune|Midnight Oil|Feeling Good|Glass Garden|Imagine|Weather Report|Fly Me to the Moon|Hurt|Copper Sky"""
 _BOOKS = """Dune|The Salt Path|Middlemarch|Pale Blue Dot|The Lighthouse Keeper|Norwegian Wood|A Room of One's Own|
 The Name of the Rose|Small Gods|Winter Orchard|Beloved|The Glass Map|Kindred|Moby-Dick"""
 _URLS = """https://example.com/report.pdf|http://shop.example.org/item/42|https://blog.example.net/post?id=7|
 https://docs.example.com/api|www.example.org|https://example.io/feed.xml"""
 _MONTHS = "January|February|March|April|May|June|July|August|September|October|November|December"
 _DAYS = "Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday"
-_LANGUAGES = """French|German|Spanish|Swedish|Japanese|Polish|Portuguese|Arabic|Hindi|Dutch|Korean|Greek|Turkish|Finnish|
-Italian|Swahili"""
+_LANGUAGES = """French|German|Spanish|Swedish|Japanese|Polish|Portuguese|Arabic|Hindi|Dutch|Korean|Greek|Turkish|
+Finnish|Italian|Swahili"""
 _MONEY = {"EUR": ("euros", "EUR"), "USD": ("US dollars", "USD", "dollars"), "GBP": ("pounds", "GBP", "British pounds"),
           "SEK": ("Swedish kronor", "SEK"), "JPY": ("yen", "JPY", "Japanese yen"), "CHF": ("Swiss francs", "CHF"),
           "INR": ("rupees", "INR"), "CAD": ("Canadian dollars", "CAD"), "PLN": ("zloty", "PLN")}
@@ -143,7 +146,8 @@ def _pooled(pool: str, rng: random.Random) -> tuple[Any, str]:
         value = f"{rng.choice(LISTS['first_name'])} {rng.choice(_split(_LAST))}"
         return value, value
     if pool == "email":
-        name, host = rng.choice(LISTS["first_name"]).lower(), rng.choice(("example.com", "mail.example.org", "acme.test"))
+        name = rng.choice(LISTS["first_name"]).lower()
+        host = rng.choice(("example.com", "mail.example.org", "acme.test"))
         value = f"{name}{rng.choice(('', '.k', str(rng.randint(2, 99))))}@{host}".encode("ascii", "ignore").decode()
         return value, value
     if pool == "phone":

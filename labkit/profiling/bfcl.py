@@ -5,7 +5,7 @@ never choose a wording by it (data/tool_requests has a dev split for that).
 
 simple_python: one tool, one call. multiple: two to four tools, one call. Both run as tool_choice
 "required" (a call must come) and as "auto" (the model may answer in words, which is wrong here).
-irrelevance: no tool fits; right is not to call.
+parallel, parallel_multiple: several calls for one request. irrelevance: no tool fits; right is not to call.
 """
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ import statistics
 import sys
 import time
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, distribution
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +27,19 @@ from labkit.table import Shown, Table
 
 WHEEL = "bfcl-eval"
 RUNS = (("simple_python", "required"), ("multiple", "required"),
+        ("parallel", "required"), ("parallel_multiple", "required"),
         ("simple_python", "auto"), ("multiple", "auto"), ("irrelevance", "auto"))
 SAMPLE = 100      # cases a category by default, spread evenly over all of them
-MAX_TOKENS = 160
+MAX_TOKENS = 240  # for four calls
 _TYPES = {"dict": "object", "float": "number", "tuple": "array", "any": "string"}
 Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
 class Result:
-    """One category in one mode."""
+    """One category in one mode, by one of the models compared."""
 
+    variant: str
     category: str
     mode: str
     right: int
@@ -62,34 +65,45 @@ class Report(Shown):
     results: tuple[Result, ...]
 
     def table(self) -> Table:
-        rows = tuple((f"{r.category}, {r.mode}", f"{r.share:.1%}", "{:.0%} to {:.0%}".format(*r.interval),
-                      str(r.cases), f"{r.median_s:.2f} s") for r in self.results)
-        return Table(("BFCL category, tool_choice", "right", "95 % interval", "cases", "median call"), rows,
-                     title=f"Tool calls: {self.model}", note="Official checker; untrained model, greedy.")
+        variants = list(dict.fromkeys(r.variant for r in self.results))
+        of = {(r.variant, r.category, r.mode): r for r in self.results}
+        columns = [name for variant in variants for name in (variant, "median call")]
+        rows = [(f"{category}, {mode}", *(part for variant in variants for part in _shown(of[variant, category, mode])))
+                for category, mode in RUNS]
+        return Table(("BFCL category, tool_choice", *columns), tuple(rows), title=f"Tool calls: {self.model}",
+                     note=f"Right of {self.results[0].cases} cases each, and the 95 % interval; official checker.")
 
     def to_dict(self) -> dict[str, Any]:
         return {"model": self.model, "results": [{**asdict(r), "share": r.share} for r in self.results]}
 
 
-def run(chat=None, *, cases: int | None = SAMPLE, progress: Progress | None = None) -> Report:
-    """Ask every case and check the calls. cases: per category; None for all (about 10 min on 2 cores).
+def _shown(result: Result) -> tuple[str, str]:
+    low, high = result.interval
+    return f"{result.share:.1%} ({100 * low:.0f} to {100 * high:.0f})", f"{result.median_s:.2f} s"
 
+
+def run(chats: Mapping[str, Any] | None = None, *, cases: int | None = SAMPLE,
+        progress: Progress | None = None) -> Report:
+    """Ask every case and check the calls.
+
+    chats: the connected models to compare, by what to call them; None for the embedded one without and with the
+        course's adapter. cases: per category; None for all.
     Raises BackendUnavailable when the wheel with the cases is not installed.
     """
     from labkit import connect
-    chat = chat or connect()
+    chats = chats or {"untrained": connect(), "with the adapter": connect(adapter="tools")}
     sets = {category: load(category, cases) for category in {c for c, _ in RUNS}}
-    total, done, results = sum(len(sets[c]) for c, _ in RUNS), 0, []
-    for category, mode in RUNS:
+    total, done, results = len(chats) * sum(len(sets[c]) for c, _ in RUNS), 0, []
+    for variant, (category, mode) in product(chats, RUNS):
         outcomes = []
         for case in sets[category]:
-            outcomes.append(_ask(chat, category, mode, case))
+            outcomes.append(_ask(chats[variant], category, mode, case))
             done += 1
             if progress:
-                progress(done, total, f"{category}, {mode}")
+                progress(done, total, f"{variant}: {category}, {mode}")
         right, seconds = zip(*outcomes, strict=True)
-        results.append(Result(category, mode, sum(right), len(right), statistics.median(seconds)))
-    return Report(chat.model, tuple(results))
+        results.append(Result(variant, category, mode, sum(right), len(right), statistics.median(seconds)))
+    return Report(next(iter(chats.values())).model, tuple(results))
 
 
 def load(category: str, cases: int | None = None) -> list[dict[str, Any]]:
@@ -106,7 +120,8 @@ def _ask(chat, category: str, mode: str, case: dict[str, Any]) -> tuple[bool, fl
     tools = [openai_tool(function) for function in case["function"]]
     started = time.perf_counter()
     try:
-        reply = chat.chat(case["question"][0], tools=tools, tool_choice=mode, max_tokens=MAX_TOKENS)
+        reply = chat.chat(case["question"][0], tools=tools, tool_choice=mode, max_tokens=MAX_TOKENS,
+                          parallel_tool_calls=category.startswith("parallel"))
         calls = [{call.name: call.arguments} for call in reply.tool_calls]
     except (BadRequest, IncompleteOutput):
         calls = [{"": {}}]  # an answer, but no valid one

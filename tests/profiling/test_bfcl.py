@@ -43,7 +43,7 @@ def test_a_wrong_value_is_not_right(cases):
 
 def test_every_function_is_a_tool(cases):
     from labkit.tools.tool import as_tools
-    for category in ("simple_python", "multiple", "irrelevance"):
+    for category in {category for category, _ in bfcl.RUNS}:
         for case in bfcl.load(category):
             assert as_tools([bfcl.openai_tool(function) for function in case["function"]])
 
@@ -55,8 +55,8 @@ def test_thinning_is_even_and_bounded(cases):
 
 
 def test_two_cases_a_category_on_the_real_model(cases, slm):
-    report = bfcl.run(slm, cases=2)
-    assert [(r.category, r.mode) for r in report.results] == list(bfcl.RUNS)
+    report = bfcl.run({"plain": slm}, cases=2)
+    assert [(r.variant, r.category, r.mode) for r in report.results] == [("plain", *run) for run in bfcl.RUNS]
     assert all(0 <= r.share <= 1 and r.median_s > 0 and r.interval[0] <= r.share <= r.interval[1] + 1e-9
                for r in report.results)
     assert "irrelevance" in str(report) and report.to_dict()["model"]
