@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -162,6 +163,24 @@ def serve(backend: Annotated[str, typer.Option(help="A runtime as in labkit.conn
     """Serve the model at OpenAI's and Ollama's routes, for their clients, editors and frameworks."""
     from labkit.serving.app import serve as run_server
     run_server(backend, model, host, port, api_key, say=typer.echo)
+
+
+@app.command(epilog=_end("labkit specialise mine.jsonl mine.gguf --seconds 60", "0 trained, 1 it was not, "
+                         "2 the examples are wrong"))
+def specialise(examples: Annotated[Path, typer.Argument(help="Tools and requests, a JSON object a line.")],
+               target: Annotated[Path, typer.Argument(help="The adapter to write, a .gguf file.")],
+               valid: Annotated[Path | None, typer.Option(help="Examples to judge by; else every tenth.")] = None,
+               steps: Annotated[int, typer.Option(min=1, help="To train at most: with them the outcome is the same "
+                                                  "again, with --seconds it depends on the machine.")] = 100_000,
+               seconds: Annotated[float, typer.Option(min=1, help="To train at most.")] = 3600,
+               rank: Annotated[int, typer.Option(min=1, help="Of the adapter: its size, and what it can hold.")] = 16,
+               rate: Annotated[float, typer.Option(min=0, help="Highest learning rate.")] = 6e-4,
+               check: Annotated[int, typer.Option(min=1, help="Steps between two looks, and checkpoints.")] = 50,
+               seed: Annotated[int, typer.Option(min=0)] = 0):
+    """Train an adapter for tool calls on the embedded model. A run that was killed goes on where it was."""
+    from labkit.terminal import train_adapter
+    typer.echo(train_adapter(examples, target, valid, steps=steps, seconds=seconds, rank=rank, alpha=2 * rank,
+                             rate=rate, check=check, seed=seed))
 
 
 models_app = typer.Typer(cls=_SaysWhatToDo, rich_markup_mode=None, help="The models: what is here, and their forms.")

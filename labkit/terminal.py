@@ -192,6 +192,23 @@ def build_forms(kinds: Sequence[str], verify: bool) -> Iterator[Path]:
                 None if done is None else round(100 * done), 100, text), precision=precision or None, verify=verify)
 
 
+def train_adapter(given: Path, target: Path, valid: Path | None, **settings: Any) -> Table:
+    """Train an adapter on a file of examples, progress with the loss on stderr; what came of it."""
+    from labkit.models.adapter import Settings
+    from labkit.specialise import specialise
+    words = {"resumed": "goes on at step {step}", "valid": "validation loss {loss:.3f}", "nan": "no number at {step}",
+             "early stop": "no better for a while", "step": "loss {loss:.3f}"}
+    with _progress("training") as show:
+        def hear(event):
+            text = words.get(event["event"], "").format_map(event)
+            show(round(100 * event["progress"]) if "progress" in event else None, 100, text)
+        done = specialise(given, target, valid=valid, settings=Settings(**settings), on_event=hear)
+    rows = tuple((str(step), f"{loss:.3f}") for step, loss in done.curve)
+    return Table(("step", "validation loss, nats a token"), rows,
+                 note=f"{done.steps} steps in {done.seconds:.0f} s. Written: {done.path} "
+                      f"({size(done.path.stat().st_size)}). Use it: labkit.connect(adapter={str(target)!r})")
+
+
 def catalogue_for(role: str | None) -> Any:
     """The table of models, or which of them fits a role on this machine, and why."""
     from labkit.models import catalogue

@@ -18,7 +18,7 @@ from labkit.cli import app
 from labkit.errors import ContextFull
 from labkit.models import embedded
 
-COMMANDS = ["lab", "doctor", "chat", "run", "bench", "serve", "models", "backend"]
+COMMANDS = ["lab", "doctor", "chat", "run", "bench", "serve", "specialise", "models", "backend"]
 
 
 def labkit(*arguments: str, stdin: str = "", **env: str) -> subprocess.CompletedProcess:
