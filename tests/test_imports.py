@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "labkit"
 
 # What each part may import. "backends.base" is that module alone. Every part may import itself and
-# the foundations, which import nothing of the house. cli, doctor and terminal sit on top of it all.
+# the foundations, which import nothing of the house. cli, doctor, specialise and terminal sit on top of it all.
 FOUNDATIONS = {"errors", "table", "data", "intervals", "lazy"}
 BASE_TYPES = {"backends.base", "backends.reply", "tools.call", "tools.constraint"}
 MAY_IMPORT = {
@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "profiling": BASE_TYPES | {"models", "connect", "tool", "backends.registry"},  # they measure what a user gets
     "safety": BASE_TYPES,
 }
-ON_TOP = {"widgets", "course", "cli", "doctor", "terminal", "__main__"}
+ON_TOP = {"widgets", "course", "cli", "doctor", "specialise", "terminal", "__main__"}
 
 
 def part_of(file: Path) -> str:

@@ -14,6 +14,8 @@ from labkit.backends.tool_turn import answered, said
 from labkit.tools import calling, trained
 from labkit.tools.tool import Tool
 
+NONE = "[]"
+
 
 class TrainedTurn:
     """mode: "auto" or "required"; several: more than one call; ground: arguments from what was said."""
@@ -22,41 +24,43 @@ class TrainedTurn:
                  mode: str, several: bool, ground: bool, options: Options):
         self.backend, self.messages, self.tools = backend, list(messages), list(tools)
         self.mode, self.several, self.ground, self.options = mode, several, ground, options
-        self._calls_text, self._logprob, self._words = "", 0.0, False
+        self._text, self._logprob, self._words = "", 0.0, False
 
     def in_words(self) -> bool:
         """Whether this turn turned out to be an answer in words."""
         return self._words
 
     def chunks(self) -> Iterator[Chunk]:
-        if self.mode == "auto" and answered(self.messages):
+        if not (self.mode == "auto" and answered(self.messages)):
+            yield from self._calls()
+        if self._text in ("", NONE):
             self._words = True
-            return (yield from self.backend.generate(self.options.request(self.messages)))
+            yield from self.backend.generate(self.options.request(self.messages))
+
+    def _calls(self) -> Iterator[Chunk]:
+        """The list of calls as it is written; of an empty one nothing is shown."""
+        shown = 0
         for chunk in repair.generate(self.backend, self._request()):
-            self._calls_text += chunk.text
+            self._text += chunk.text
             self._logprob += chunk.logprob
-            if chunk.finish_reason == "stop" and self._calls_text == "[]":
-                break
-            yield chunk
-        else:
-            return
-        self._words = True
-        yield from self.backend.generate(self.options.request(self.messages))
+            if NONE.startswith(self._text) and chunk.finish_reason != "length":
+                yield Chunk("", chunk.tokens)
+            else:
+                yield replace(chunk, text=self._text[shown:])
+                shown = len(self._text)
 
     def _request(self):
-        messages = calling.with_instructions(self.messages, "")
-        system, rest = messages[0]["content"].strip(), messages[1:]
-        first = trained.prompt(self.tools, system)
+        first, *rest = self.messages if self.messages[0]["role"] == "system" else ({"content": ""}, *self.messages)
         constraint = trained.constraint(self.tools, auto=self.mode == "auto", several=self.several,
                                         source=said(self.messages) if self.ground else None)
         # A stop string is for words: within a call it would break the JSON.
         options = replace(self.options, stop=None)
-        request = options.request([{"role": "system", "content": first}, *rest], constraint)
-        return replace(request, trained=True)
+        system = {"role": "system", "content": trained.prompt(self.tools, first["content"])}
+        return replace(options.request([system, *rest], constraint), trained=True)
 
     def finish(self, reply: Reply) -> Reply:
         """The reply with its calls read, a question for what is missing, or its words as they are."""
-        reply = replace(reply, confidence=math.exp(self._logprob) if self._calls_text else None)
+        reply = replace(reply, confidence=math.exp(self._logprob) if self._text else None)
         if self.in_words():
             return reply
         if reply.finish_reason == "cancelled":
