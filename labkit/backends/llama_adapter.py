@@ -6,27 +6,42 @@ import os
 from pathlib import Path
 
 from labkit.errors import ModelFileError
+from labkit.models.embedded import display_name
 from labkit.models.llama import captured_log
+from labkit.tools.trained import FORMAT
 
 
 def attach(c, weights, context, path: Path) -> None:
     """Set the adapter at `path` on a context. It is loaded once for its weights, and freed with them.
 
-    Raises ModelFileError for a file that is no adapter, or one for another model.
+    Raises ModelFileError for a file that is no adapter, or one for another model or another form of prompt.
     """
-    loaded = weights.adapters.get(path) or _load(c, weights.model, path)
-    weights.adapters[path] = loaded
-    one = (c.llama_adapter_lora_p_ctypes * 1)(loaded)
+    if path not in weights.adapters:
+        weights.adapters[path] = _load(c, weights, path)
+    one = (c.llama_adapter_lora_p_ctypes * 1)(weights.adapters[path])
     if c.llama_set_adapters_lora(context, one, 1, (ctypes.c_float * 1)(1.0)):
         raise ModelFileError(f"{path.name} cannot be set on this model.")
 
 
-def _load(c, model, path: Path):
+def _load(c, weights, path: Path):
     if not path.is_file():
         raise ModelFileError(f"There is no adapter {path}. Name a .gguf file, or adapter=None for none.")
     with captured_log() as log:
-        loaded = c.llama_adapter_lora_init(model, os.fsencode(path))
+        loaded = c.llama_adapter_lora_init(weights.model, os.fsencode(path))
     if not loaded:
         raise ModelFileError(f"{path.name} could not be loaded as an adapter: {log.reason()}. "
                              "Was it trained on this model?")
+    base, form, name = _says(c, loaded, "labkit.base"), _says(c, loaded, "labkit.format"), display_name(weights.path)
+    if not base or name.split()[0] != base:
+        raise ModelFileError(f"{path.name} was trained on {base or 'an unknown model'}, and this is {name}. "
+                             "Train one for it: labkit specialise")
+    if form != FORMAT:
+        raise ModelFileError(f"{path.name} was trained on prompts of the form {form or 'unknown'}, and this labkit "
+                             f"writes {FORMAT}. Train it again: labkit specialise")
     return loaded
+
+
+def _says(c, adapter, key: str) -> str:
+    buffer = ctypes.create_string_buffer(256)
+    return buffer.value.decode("utf-8", "replace") if c.llama_adapter_meta_val_str(
+        adapter, key.encode(), buffer, 256) >= 0 else ""

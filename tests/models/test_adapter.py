@@ -83,3 +83,16 @@ def test_a_file_that_is_no_adapter_is_refused(tmp_path):
 def ping(host: str) -> str:
     """Is a machine up?"""
     return "up"
+
+
+@pytest.mark.parametrize("key, value, said", [
+    ("labkit.base", "Other-1B", "was trained on Other-1B"),
+    ("labkit.format", "labkit-calls-0", "of the form labkit-calls-0"),
+])
+def test_an_adapter_for_something_else_is_refused_by_what_it_says_of_itself(tmp_path, key, value, said):
+    path = train(tmp_path / "mine.gguf").path
+    data, old = path.read_bytes(), {"labkit.base": b"SmolLM2-135M-Instruct", "labkit.format": b"labkit-calls-1"}[key]
+    at = data.index(old, data.index(key.encode()))
+    path.write_bytes(data[:at] + value.ljust(len(old)).encode()[:len(old)] + data[at + len(old):])
+    with pytest.raises(lk.ModelFileError, match=said):
+        lk.connect(adapter=path)
