@@ -123,6 +123,7 @@ def run(lessons: Annotated[list[str], typer.Argument(metavar="NN...", help="Numb
 @app.command(epilog=_end("labkit bench --compare", "0 measured, 1 the model did not start"))
 def bench(compare: Annotated[bool, typer.Option("--compare", help="Against llama-cpp-python alone.")] = False,
           tools: Annotated[bool, typer.Option("--tools", help="Tool calls, on BFCL's cases.")] = False,
+          adapter: Annotated[Path | None, typer.Option(help="For --tools: compare with this adapter.")] = None,
           forms: Annotated[bool, typer.Option("--forms", help="The model in F16, Q8_0 and Q4_1.")] = False,
           backends: Annotated[str | None, typer.Option(metavar="NAMES", help="The league table: all, or names "
                                                        "with commas.")] = None,
@@ -143,7 +144,7 @@ def bench(compare: Annotated[bool, typer.Option("--compare", help="Against llama
         "connectors": everything or connectors,
         "league": everything or backends,
     }
-    settings = {"league": {"names": backends or "all", "answer_tokens": answer_tokens}}
+    settings = {"league": {"names": backends or "all", "answer_tokens": answer_tokens}, "bfcl": {"adapter": adapter}}
     found = {}
     for name, wanted in chosen.items():
         if wanted:

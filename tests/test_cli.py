@@ -221,7 +221,8 @@ def test_bench_runs_what_its_options_name(monkeypatch):
         assert CliRunner().invoke(app, ["bench", *options]).exit_code == 0
         assert ran == wanted
     assert CliRunner().invoke(app, ["bench", "--backends", "onnx", "--answer-tokens", "64"]).exit_code == 0
-    assert given == {"names": "onnx", "answer_tokens": 64}
+    assert CliRunner().invoke(app, ["bench", "--tools", "--adapter", "mine.gguf"]).exit_code == 0
+    assert given == {"names": "onnx", "answer_tokens": 64, "adapter": Path("mine.gguf")}
 
 
 def test_lab_without_lessons_is_exit_code_2(tmp_path):

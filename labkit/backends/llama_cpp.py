@@ -26,8 +26,8 @@ class LlamaCpp(Backend):
     model: a .gguf file; None for the embedded SmolLM2-135M-Instruct.
     context_length: tokens for prompt and answer; None for what the model was trained on.
     threads: None for the physical cores this process may use.
-    adapter: what tool calls are made with: "tools" for the course's own, trained on the embedded model; a
-        .gguf file that labkit.specialise made; None for the model as it is. Chat never uses it.
+    adapter: a .gguf file that `labkit specialise` made, to call tools with; None for the model as it is.
+        Chat never uses it.
     """
 
     name = "llama.cpp"
@@ -36,7 +36,6 @@ class LlamaCpp(Backend):
     def __init__(self, model: str | Path | None = None, *, context_length: int | None = None,
                  threads: int | None = None, gpu_layers: int = -1, adapter: str | Path | None = None):
         from labkit.backends.llama_engine import shared_engine
-        from labkit.models import adapters
         from labkit.models.embedded import default_model, display_name
         from labkit.models.hardware import usable_cores
         check_whole(1, context_length=context_length, threads=threads)
@@ -44,8 +43,7 @@ class LlamaCpp(Backend):
         self.model = display_name(path)
         settings = (path, context_length or 0, threads or usable_cores(), gpu_layers)
         self._engine = shared_engine(*settings)
-        file = adapters.chosen(adapter)
-        self._trained = shared_engine(*settings, file) if file else None
+        self._trained = shared_engine(*settings, Path(adapter).resolve()) if adapter else None
 
     @property
     def engine(self):

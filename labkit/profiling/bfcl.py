@@ -82,16 +82,16 @@ def _shown(result: Result) -> tuple[str, str]:
     return f"{result.share:.1%} ({100 * low:.0f} to {100 * high:.0f})", f"{result.median_s:.2f} s"
 
 
-def run(chats: Mapping[str, Any] | None = None, *, cases: int | None = SAMPLE,
+def run(chats: Mapping[str, Any] | None = None, *, adapter: str | Path | None = None, cases: int | None = SAMPLE,
         progress: Progress | None = None) -> Report:
     """Ask every case and check the calls.
 
-    chats: the connected models to compare, by what to call them; None for the embedded one without and with the
-        course's adapter. cases: per category; None for all.
+    chats: the connected models to compare, by what to call them; None for the embedded one as it is and, where
+        one is given, with an adapter. cases: per category; None for all.
     Raises BackendUnavailable when the wheel with the cases is not installed.
     """
     from labkit import connect
-    chats = chats or {"untrained": connect(), "with the adapter": connect(adapter="tools")}
+    chats = chats or {"untrained": connect(), **({"with the adapter": connect(adapter=adapter)} if adapter else {})}
     sets = {category: load(category, cases) for category in {c for c, _ in RUNS}}
     total, done, results = len(chats) * sum(len(sets[c]) for c, _ in RUNS), 0, []
     for variant, (category, mode) in product(chats, RUNS):
