@@ -150,7 +150,8 @@ figure, axes = plt.subplots()
 for i, entry in enumerate(sorted(table.entries, key=lambda entry: entry.rss_bytes)):
     x, y = entry.rss_bytes / 1e6, entry.ttft_s * 1000
     axes.plot(x, y, "o", color="black")
-    axes.annotate(entry.name, (x, y), xytext=(5, (4, -12)[i % 2]), textcoords="offset points")  # neighbours apart
+    side, place = (("right", (-7, -4)), ("left", (7, -4)))[i % 2]  # so that neighbours' names stay apart
+    axes.annotate(entry.name, (x, y), xytext=place, textcoords="offset points", ha=side)
 axes.set(xscale="log", yscale="log", xlabel="memory, MB", ylabel="time to first token, ms")
 axes.margins(x=0.25, y=0.2)
 alt(figure, "Memory against time to first token: " + "; ".join(
