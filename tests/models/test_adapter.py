@@ -15,7 +15,7 @@ from labkit.tools import examples, trained
 PING = {"name": "ping", "description": "Is a machine up?", "parameters": {
     "type": "object", "required": ["host"], "properties": {"host": {"type": "string"}}}}
 HOSTS = ("alpha", "beta", "gamma", "delta", "omega", "zeta")
-QUICK = Settings(rank=4, steps=4, check=2, report=1, warmup=1, batch_tokens=400, rate=2e-3)
+QUICK = Settings(rank=4, steps=4, check=2, report=1, warmup=1, batch_tokens=90, rate=2e-3)  # a group a step
 
 
 def lines(words: str = "Is {} up?"):
@@ -63,7 +63,7 @@ def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path):
 
 def test_a_loss_that_is_no_number_stops_it(tmp_path):
     with pytest.raises(lk.LabkitError, match="no number.*lower rate"):
-        train(tmp_path / "mine.gguf", replace(QUICK, rate=1e38, check=100))
+        train(tmp_path / "mine.gguf", replace(QUICK, rate=1e25, check=100))
     assert not list(tmp_path.iterdir())
 
 
