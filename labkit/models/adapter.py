@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -73,8 +72,7 @@ def train(lines: Iterable[Line], valid: Iterable[Line], target: Path, settings: 
         if line.startswith('{"event"'):
             events.append(json.loads(line))
             (on_event or (lambda event: None))(events[-1])
-    env = {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "TQDM_DISABLE": "1"}
-    code, tail = stream(tools.command("train_lora.py", folder / "settings.json"), hear, env)
+    code, tail = stream(tools.command("train_lora.py", folder / "settings.json"), hear, workshop.offline())
     if code:
         raise LabkitError(_failed(code, tail))
     if not (folder / "best.pt").is_file():

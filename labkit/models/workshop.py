@@ -155,12 +155,15 @@ class Form:
 
     def _convert(self, tools: Environment, source: Path, target: Path, say: OnProgress) -> None:
         say(f"Making the {self.kind} form in {self.precision}", 0.0)
-        # Offline: a converter that asks a hub for what it has in its hands waits for a network, or finds one.
-        env = {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "TQDM_DISABLE": "1"}
         arguments = self.recipe.arguments(source, target, self.precision)
-        code, tail = stream(tools.command(*arguments), lambda line: _progress(line, say), env)
+        code, tail = stream(tools.command(*arguments), lambda line: _progress(line, say), offline())
         if code:
             raise _failed(self, code, tail)
+
+
+def offline() -> dict[str, str]:
+    """Variables for the workshop's tools: one that asks a hub for what it has in its hands waits for a network."""
+    return {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "TQDM_DISABLE": "1"}
 
 
 def build(kind: str, on_progress: OnProgress | None = None, *, precision: str | None = None,

@@ -16,7 +16,6 @@ from labkit.tools.constraint import Constraint
 from labkit.tools.tool import Tool
 
 FORMAT = "labkit-calls-1"
-MAX_CALLS = 4
 
 
 def prompt(tools: Sequence[Tool], instructions: str = "") -> str:
@@ -73,7 +72,7 @@ def constraint(tools: Sequence[Tool], *, auto: bool, several: bool, source: str 
     calls = [calling.call_schema(i, tool, defs, source) for i, tool in enumerate(tools)]
     if auto:
         calls = [_with_gaps(call) for call in calls]
-    schema = {"type": "array", "minItems": 0 if auto else 1, "maxItems": MAX_CALLS if several else 1,
+    schema = {"type": "array", "minItems": 0 if auto else 1, "maxItems": calling.MAX_CALLS if several else 1,
               "items": calls[0] if len(calls) == 1 else {"anyOf": calls}}
     return calling.json_constraint({**schema, "$defs": defs} if defs else schema)
 
