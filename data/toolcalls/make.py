@@ -1,4 +1,5 @@
-"""Examples of tool calls, made from the tools in tools/: `python data/toolcalls/make.py SPLIT GROUPS SEED FILE`.
+"""Examples of tool calls, made from the tools in tools/: `python data/toolcalls/make.py SPLIT GROUPS SEED FILE`,
+and without arguments the files that are kept here, to choose (dev) and to measure (test, desks) by.
 
 An example is a list of tools with some requests and, for each, what is right: a list of calls, empty for an
 answer in words; null as an argument stands for a required value that the request does not give. Domains are
@@ -11,11 +12,12 @@ import random
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from masks import Mask
 from specs import SLOT, ToolSpec, Wording, find, read_all
 from wording import draw
 
@@ -25,17 +27,22 @@ HELD_OUT = {
     "test": {"pets", "car_and_charging", "insurance", "chemistry", "contacts_and_calls", "sports",
              "warehouse_and_shipping", "geometry", "event_management", "materials", "economics", "web_apis"},
 }
-SPLITS = ("train", *HELD_OUT)
-REQUESTS = 4  # with one list of tools: read once, used four times in training
-KINDS = {"one": 54, "several": 12, "near": 10, "other": 10, "chat": 4, "missing": 10}
+DESKS = "desk_"  # domains of the course's own agents: their tools are in "train", with four wordings of five;
+SPLITS = ("train", *HELD_OUT, "desks")  # the fifth, and fresh values, are the split "desks"
+MEASURED = {"dev": (28, 3), "test": (60, 1), "desks": (40, 1)}  # groups and seed of the .jsonl files that are kept
+REQUESTS = 8  # with one list of tools: read once, used eight times in training
+KINDS = {"one": 46, "spelled": 12, "several": 12, "near": 9, "other": 8, "chat": 4, "missing": 9}
 BEFORE = ("Please ", "Hi, ", "Hey, ", "Hello! ", "OK so ", "Quick question: ", "Could you help me? ", "Hi there. ")
-AFTER = (" Thanks!", " Thank you.", " please", " Cheers.", " Thanks in advance.", " It's urgent.")
+AFTER = (" Thanks!", " Thank you.", " please", " Cheers.", " Thanks in advance.", " That's all.")
 INSTRUCTIONS = (
     "You are a helpful assistant.", "Be brief and friendly.", "You work at the front desk. Help the guests.",
     "Today is Tuesday, 14 October 2025.", "You answer questions of our customers.", "Always be polite.",
     "You are the assistant of a small company. Keep to the facts.", "The user's name is Mara.",
     "Use the tools when they help; otherwise answer in words.", "Answer in one or two sentences.",
     "You are an expert in your field. Never make up values.", "You help students with their homework.")
+SPELLED = ("{tool}: {given}", "Use {tool} with {given}.", "{tool}, {given}", "Call {tool}. {given}.",
+           "I need {tool}. The details: {given}.", "Please run {tool} for me ({given}).", "{tool} - {given}")
+GIVEN = ("{name} {words}", "{name}: {words}", "{name} = {words}", "{name} is {words}", "{words} as {name}")
 JOINTS = ("{a} Also, {b}", "{a} And {b}", "{a} Then {b}", "First, {a} After that, {b}", "{a} {B}",
           "Two things: {a} {B}")
 
@@ -88,7 +95,7 @@ class Maker:
     def chat(self) -> list[str]:
         """Requests that need no tool; every sixth is for dev, every sixth for test."""
         lines = (Path(__file__).with_name("no_tool.txt")).read_text(encoding="utf-8").splitlines()
-        share = {"dev": {4}, "test": {5}, "train": {0, 1, 2, 3}}[self.split]
+        share = {"dev": {4}, "test": {5}, "desks": {5}, "train": {0, 1, 2, 3}}[self.split]
         return [line for n, line in enumerate(filter(None, lines)) if n % 6 in share]
 
     def groups(self, n: int) -> Iterator[Group]:
@@ -100,16 +107,22 @@ class Maker:
             said = self.rng.choice(INSTRUCTIONS) if self.rng.random() < 0.15 else ""
             yield Group([masks[tool.name].function(tool) for tool in offered], asked, said)
 
-    def _masks(self, offered: Sequence[ToolSpec]) -> dict[str, _Mask]:
+    def _masks(self, offered: Sequence[ToolSpec]) -> dict[str, Mask]:
         """A mask for each tool, no two of one name."""
+        if self.split == "desks":
+            return {tool.name: Mask(tool.name, {key: key for key in tool.parameters}) for tool in offered}
         while True:
-            masks = {tool.name: _Mask.draw(tool, self.rng) for tool in offered}
+            masks = {tool.name: Mask.draw(tool, self.rng) for tool in offered}
             if len({mask.name for mask in masks.values()}) == len(masks):
                 return masks
 
     def _offer(self) -> list[ToolSpec]:
-        """One to eight tools; half of the time mostly from one domain, where they look alike."""
-        n = self.rng.choices(range(1, 9), (22, 18, 18, 14, 9, 8, 6, 5))[0]
+        """One to eight tools; half of the time mostly from one domain, where they look alike; or a whole desk."""
+        desks = [domain for domain in self.by_domain if domain.startswith(DESKS)]
+        if desks and self.rng.random() < (1 if self.split == "desks" else 0.15):
+            desk = self.by_domain[self.rng.choice(desks)]
+            return self.rng.sample(desk, len(desk))
+        n = self.rng.choices(range(1, 9), (26, 22, 20, 14, 8, 5, 3, 2))[0]
         first = self.rng.choice(self.tools)
         alike = [tool for tool in self.by_domain[first.domain] if tool is not first]
         near = self.rng.sample(alike, min(len(alike), n - 1)) if self.rng.random() < 0.6 else []
@@ -118,16 +131,28 @@ class Maker:
         self.rng.shuffle(offered)
         return offered
 
-    def _ask(self, offered: Sequence[ToolSpec], masks: Mapping[str, _Mask]) -> Asked:
+    def _ask(self, offered: Sequence[ToolSpec], masks: Mapping[str, Mask]) -> Asked:
         kind = self.rng.choices(list(KINDS), list(KINDS.values()))[0]
         tool = self.rng.choice(offered)
         made = getattr(self, f"_{kind}")(tool, offered)
         calls = [masks[name].call(arguments) for name, arguments in made[1]]
-        return Asked(kind if calls or kind in ("near", "other", "chat") else "other", self._noisy(made[0]), calls)
+        return Asked(_kind(kind, calls), self._noisy(made[0]), calls)
 
     def _one(self, tool: ToolSpec, _) -> tuple[str, list]:
         text, calls = self._filled(tool, self.rng.choice(tool.requests))
         return self._polite(text), calls
+
+    def _spelled(self, tool: ToolSpec, offered: Sequence[ToolSpec]) -> tuple[str, list]:
+        """A tool called by its name, its arguments listed with theirs: all that is required, and some more."""
+        if not tool.parameters or any(about["type"] == "object" for about in tool.parameters.values()):
+            return self._one(tool, offered)
+        wanted = [key for key in tool.parameters if key in tool.required or self.rng.random() < 0.4]
+        how = self.rng.choice(GIVEN)
+        drawn = {key: draw(tool.parameters[key], self.rng) for key in wanted}
+        parts = [how.format(name=_plain(key), words=words) for key, (_, words) in drawn.items()]
+        self.rng.shuffle(parts)
+        text = self.rng.choice(SPELLED).format(tool=_plain(tool.name), given=", ".join(parts))
+        return text, [(tool.name, {key: value for key, (value, _) in drawn.items()})]
 
     def _several(self, tool: ToolSpec, offered: Sequence[ToolSpec]) -> tuple[str, list]:
         if tool.several and self.rng.random() < 0.5:
@@ -195,43 +220,13 @@ class Maker:
         return text
 
 
-@dataclass(frozen=True)
-class _Mask:
-    """Names that a tool goes by this time: its own, in another style, or meaningless ones."""
-
-    name: str
-    parameters: Mapping[str, str]
-    silent: bool  # parameters without descriptions
-
-    @classmethod
-    def draw(cls, tool: ToolSpec, rng: random.Random) -> _Mask:
-        style = rng.random()
-        name, names = tool.name, {key: key for key in tool.parameters}
-        if style < 0.10:
-            name = rng.choice(("func", "tool", "fn", "op", "api")) + rng.choice(("_", "")) + str(rng.randint(1, 99))
-        elif style < 0.20:
-            name = _camel(tool.name)
-        elif style < 0.27:
-            name = f"{tool.domain}.{tool.name.rpartition('.')[2]}"
-        elif style < 0.32:
-            name = _nonsense(rng)
-        if name != tool.name and rng.random() < 0.3:
-            names = {key: _camel(key) for key in names}
-        elif rng.random() < 0.04:
-            names = {key: f"arg{n}" for n, key in enumerate(names, 1)}
-        return cls(name, names, silent=name == tool.name and names == {k: k for k in names} and rng.random() < 0.12)
-
-    def function(self, tool: ToolSpec) -> dict[str, Any]:
-        schema = tool.schema()
-        properties = {self.parameters[key]: ({k: v for k, v in about.items() if k != "description"}
-                                             if self.silent else about)
-                      for key, about in schema["properties"].items()}
-        required = [self.parameters[key] for key in schema["required"]]
-        return {"name": self.name, "description": tool.description,
-                "parameters": {**schema, "properties": properties, "required": required}}
-
-    def call(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        return {"name": self.name, "arguments": {self.parameters[key]: value for key, value in arguments.items()}}
+def _kind(wanted: str, calls: Sequence[Mapping[str, Any]]) -> str:
+    """What an example turned out to be: not every tool has wordings of every kind."""
+    if not calls:
+        return wanted if wanted in ("near", "other", "chat") else "other"
+    if any(value is None for call in calls for value in call["arguments"].values()):
+        return "missing"
+    return "several" if len(calls) > 1 else wanted if wanted in ("one", "spelled") else "one"
 
 
 def _arguments(tool: ToolSpec, wording: Wording, values: Mapping[tuple[str, int], Any], n: int) -> dict[str, Any]:
@@ -254,8 +249,19 @@ def split_tools() -> dict[str, list[ToolSpec]]:
     held = {domain: split for split, domains in HELD_OUT.items() for domain in domains}
     found: dict[str, list[ToolSpec]] = {split: [] for split in SPLITS}
     for tool in read_all():
-        found[held.get(tool.domain, "train")].append(tool)
+        if tool.domain.startswith(DESKS):
+            found["train"].append(_part(tool, {0, 1, 2, 3}))
+            found["desks"].append(_part(tool, {4}))
+        else:
+            found[held.get(tool.domain, "train")].append(tool)
     return found
+
+
+def _part(tool: ToolSpec, share: set[int]) -> ToolSpec:
+    """A tool with some of its wordings: those whose number, modulo 5, is in `share`."""
+    kept = {key: tuple(text for n, text in enumerate(getattr(tool, key)) if n % 5 in share)
+            for key in ("requests", "several", "missing", "near")}
+    return replace(tool, **kept)
 
 
 def _lower(text: str) -> str:
@@ -264,13 +270,8 @@ def _lower(text: str) -> str:
     return text if keep else text[0].lower() + text[1:]
 
 
-def _camel(name: str) -> str:
-    head, *rest = re.split(r"[_.]", name)
-    return head + "".join(part[:1].upper() + part[1:] for part in rest)
-
-
-def _nonsense(rng: random.Random) -> str:
-    return "".join(rng.choice(("ka", "zo", "bri", "mu", "te", "flo", "xi", "ran", "do", "pel")) for _ in range(3))
+def _plain(name: str) -> str:
+    return re.sub(r"[_.]", " ", name)
 
 
 def _slip(text: str, rng: random.Random) -> str:
@@ -283,11 +284,20 @@ def _slip(text: str, rng: random.Random) -> str:
     return text[:at] + (text[at + 1] + text[at] + text[at + 2:] if rng.random() < 0.5 else text[at + 1:])
 
 
-def main(split: str, groups: str, seed: str, file: str) -> None:
-    with Path(file).open("w", encoding="utf-8") as out:
-        for group in Maker(split, int(seed)).groups(int(groups)):
+def write(split: str, groups: int, seed: int, file: Path) -> None:
+    with file.open("w", encoding="utf-8", newline="\n") as out:
+        for group in Maker(split, seed).groups(groups):
             out.write(json.dumps(group.to_dict(), ensure_ascii=False) + "\n")
 
 
+def main(arguments: Sequence[str]) -> None:
+    if not arguments:
+        for split, (groups, seed) in MEASURED.items():
+            write(split, groups, seed, Path(__file__).with_name(f"{split}.jsonl"))
+    else:
+        split, groups, seed, file = arguments
+        write(split, int(groups), int(seed), Path(file))
+
+
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1:])

@@ -7,6 +7,7 @@ import re
 import sys
 from collections import Counter
 from importlib.metadata import PackageNotFoundError, distribution
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -31,15 +32,30 @@ def make():
 def test_no_tool_is_in_two_splits(make):
     splits = make.split_tools()
     names = {split: {tool.name for tool in tools} for split, tools in splits.items()}
-    assert all(len(names[split]) > 50 for split in make.SPLITS) and len(names["train"]) > 1000
-    for one in make.SPLITS:
-        for other in make.SPLITS:
-            assert one == other or not names[one] & names[other]
+    assert all(len(names[split]) > 30 for split in make.SPLITS) and len(names["train"]) > 1000
+    for one, other in combinations(("train", "dev", "test"), 2):
+        assert not names[one] & names[other]
     domains = {split: {tool.domain for tool in tools} for split, tools in splits.items()}
     assert not domains["train"] & (domains["dev"] | domains["test"]) and not domains["dev"] & domains["test"]
 
 
-@pytest.mark.parametrize("split", ["train", "dev", "test"])
+def test_the_desks_tools_are_trained_with_other_wordings(make):
+    splits = make.split_tools()
+    trained = {tool.name: tool for tool in splits["train"]}
+    assert len(splits["desks"]) > 30
+    for tool in splits["desks"]:
+        for kind in ("requests", "several", "missing", "near"):
+            assert not any(wording in getattr(trained[tool.name], kind) for wording in getattr(tool, kind))
+
+
+@pytest.mark.parametrize("split", ["test", "desks"])
+def test_what_is_measured_on_is_what_the_maker_makes(make, split):
+    kept = (data_folder("toolcalls") / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()
+    made = [group.to_dict() for group in make.Maker(split, make.MEASURED[split][1]).groups(len(kept))]
+    assert [json.loads(line) for line in kept] == made and len(kept) == make.MEASURED[split][0]
+
+
+@pytest.mark.parametrize("split", ["train", "dev", "test", "desks"])
 def test_every_call_fits_its_tool_and_a_seed_repeats(make, split):
     groups = [group.to_dict() for group in make.Maker(split, 3).groups(150)]
     for group in groups:
