@@ -24,18 +24,21 @@ from labkit.models.private_environment import stream
 
 Line = tuple[str, list[tuple[str, str]]]  # (beginning, [(question, answer)])
 OnEvent = Callable[[Mapping[str, Any]], object]
+# glibc gives the large blocks of every step back to the system and asks for them again: a fifth of the time.
+KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000", "MALLOC_TOP_PAD_": "500000000"}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to train. It ends after `steps`, after `seconds`, or when the data are used up, whatever comes first."""
+    """How to train. It ends after `steps`, after `seconds`, or after `passes`, whatever comes first."""
 
-    rank: int = 16
-    alpha: int = 32
+    rank: int = 32
+    alpha: int = 32              # the adapter is scaled by alpha / rank: so the best rate hardly depends on the rank
     dropout: float = 0.0
-    rate: float = 6e-4           # highest learning rate; rises over `warmup` steps, then falls as a cosine
-    warmup: int = 30
+    rate: float = 1.8e-3         # highest learning rate; rises over `warmup` steps, then falls as a cosine
+    warmup: int = 40
     batch_tokens: int = 2600     # of a step, with the padding
+    passes: int = 1              # how often the data are gone through
     steps: int = 100_000
     seconds: float = 3600.0
     check: int = 50              # steps between two looks at the validation data, each with a checkpoint
@@ -46,39 +49,45 @@ class Settings:
 
 @dataclass(frozen=True)
 class Trained:
-    """The outcome of a run. curve: (step, validation loss in nats a token)."""
+    """The outcome of a run.
+
+    curve: (step, validation loss in nats a token, share of validation answers written as they are).
+    """
 
     path: Path
     steps: int
     seconds: float
-    curve: tuple[tuple[int, float], ...]
+    curve: tuple[tuple[int, float, float], ...]
 
 
 def train(lines: Iterable[Line], valid: Iterable[Line], target: Path, settings: Settings | None = None, *,
-          format: str, on_event: OnEvent | None = None) -> Trained:
+          format: str, start: Path | None = None, on_event: OnEvent | None = None) -> Trained:
     """Train on `lines`, keep what does best on `valid`, and write it to `target`.
 
-    format: what the answers look like; kept in the file, for whoever loads it. on_event gets what train_lora.py
+    format: what the answers look like; kept in the file, for whoever loads it. start: an adapter of the same rank
+    to go on from; None begins with one that changes nothing. on_event gets what train_lora.py
     reports: {"event": "step" | "valid" | "resumed" | "nan" | "early stop" | "done", …}.
     Raises ModelFileError or LabkitError when the data are empty or the training fails.
     """
     settings = settings or Settings()
     model, tools = workshop.require("hf"), environment("workshop")
     tools.require()
-    folder = _run_folder(list(lines), list(valid), settings, model)
+    folder = _run_folder(list(lines), list(valid), settings, model, start)
     events: list[Mapping[str, Any]] = []
 
     def hear(line: str) -> None:
         if line.startswith('{"event"'):
             events.append(json.loads(line))
             (on_event or (lambda event: None))(events[-1])
-    code, tail = stream(tools.command("train_lora.py", folder / "settings.json"), hear, workshop.offline())
+    command = tools.command("train_lora.py", folder / "settings.json")
+    code, tail = stream(command, hear, {**workshop.offline(), **KEEP_MEMORY})
     if code:
         raise LabkitError(_failed(code, tail))
     if not (folder / "best.pt").is_file():
+        shutil.rmtree(folder)
         raise LabkitError("The loss was no number from the beginning. Train with a lower rate.")
     export(folder / "best.pt", target, settings, format)
-    done, looks = events[-1], [(e["step"], e["loss"]) for e in events if e["event"] == "valid"]
+    done, looks = events[-1], [(e["step"], e["loss"], e["right"]) for e in events if e["event"] == "valid"]
     shutil.rmtree(folder)
     return Trained(target, done["step"], done["seconds"], tuple(looks))
 
@@ -99,18 +108,20 @@ def export(weights: Path, target: Path, settings: Settings, format: str) -> None
             raise ModelFileError("The adapter could not be written:\n" + "\n".join(tail))
 
 
-def _run_folder(lines: list[Line], valid: list[Line], settings: Settings, model: Path) -> Path:
+def _run_folder(lines: list[Line], valid: list[Line], settings: Settings, model: Path, start: Path | None) -> Path:
     """A folder named after what is trained, so that the same wish finds its checkpoint."""
     if not lines or not valid:
         raise LabkitError("There is nothing to train on: the training and the validation data need a line each.")
     texts = ["".join(json.dumps({"first": first, "turns": turns}, ensure_ascii=False) + "\n"
                      for first, turns in part) for part in (lines, valid)]
-    wish = json.dumps([asdict(settings), model.name, *texts])
+    begun = hashlib.sha256(start.read_bytes()).hexdigest() if start else None
+    wish = json.dumps([asdict(settings), model.name, begun, *texts])
     folder = home() / "training" / hashlib.sha256(wish.encode()).hexdigest()[:12]
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in zip(("train", "valid"), texts, strict=True):
         (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
     facts = {**asdict(settings), "model": str(model), "folder": str(folder), "threads": usable_cores(),
+             "start": str(start) if start else None,
              "train": str(folder / "train.jsonl"), "valid": str(folder / "valid.jsonl")}
     (folder / "settings.json").write_text(json.dumps(facts), encoding="utf-8")
     return folder

@@ -1,4 +1,5 @@
-"""Write a trained adapter as a GGUF that llama.cpp loads: `python export_lora.py WEIGHTS.pt CARD.json TARGET.gguf`.
+"""Write a trained adapter as a GGUF that llama.cpp loads: `python export_lora.py WEIGHTS.pt CARD.json TARGET.gguf`,
+and read such a file again.
 
 Runs inside the workshop environment. CARD holds "alpha", "heads", "kv_heads", and under "metadata" what else the
 file should say of itself.
@@ -14,7 +15,7 @@ import numpy as np
 
 NAMES = {"q_proj": "attn_q", "k_proj": "attn_k", "v_proj": "attn_v", "o_proj": "attn_output",
          "gate_proj": "ffn_gate", "up_proj": "ffn_up", "down_proj": "ffn_down"}
-_KEY = re.compile(r"layers\.(\d+)\.\w+\.(\w+)\.lora_([AB])\.")
+KEY = re.compile(r"layers\.(\d+)\.\w+\.(\w+)\.lora_([AB])\.")
 
 
 def main(weights: str, card: str, target: str) -> None:
@@ -28,7 +29,7 @@ def main(weights: str, card: str, target: str) -> None:
     for key, value in facts["metadata"].items():
         writer.add_string(key, str(value))
     for name, tensor in torch.load(weights, weights_only=True).items():
-        layer, projection, side = _KEY.search(name).groups()
+        layer, projection, side = KEY.search(name).groups()
         array = tensor.float().numpy()
         if side == "B" and projection in ("q_proj", "k_proj"):
             array = interleaved(array, facts["heads"] if projection == "q_proj" else facts["kv_heads"])
@@ -39,9 +40,28 @@ def main(weights: str, card: str, target: str) -> None:
     writer.close()
 
 
+def read(path: str, heads: int, kv_heads: int) -> dict[tuple[str, str, str], np.ndarray]:
+    """The weights of an adapter by (layer, projection, "A" or "B"), in transformers' order."""
+    import gguf
+    projections, found = {short: name for name, short in NAMES.items()}, {}
+    for tensor in gguf.GGUFReader(path).tensors:
+        _, layer, short, _, side = tensor.name.split(".")
+        projection, side = projections[short], side.removeprefix("lora_").upper()
+        array = gguf.quants.dequantize(tensor.data, tensor.tensor_type).astype(np.float32)
+        if side == "B" and projection in ("q_proj", "k_proj"):
+            array = halved(array, heads if projection == "q_proj" else kv_heads)
+        found[layer, projection, side] = array
+    return found
+
+
 def interleaved(rows: np.ndarray, heads: int) -> np.ndarray:
     """The rows of a query or key projection in GGUF's order: llama.cpp turns neighbours, transformers halves."""
     return rows.reshape(heads, 2, -1, rows.shape[1]).swapaxes(1, 2).reshape(rows.shape)
+
+
+def halved(rows: np.ndarray, heads: int) -> np.ndarray:
+    """The inverse of `interleaved`."""
+    return rows.reshape(heads, -1, 2, rows.shape[1]).swapaxes(1, 2).reshape(rows.shape)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def train(target, settings=QUICK, words="Is {} up?", **more):
 def test_it_learns_is_loaded_and_leaves_chat_as_it_was(tmp_path, slm):
     events = []
     done = train(tmp_path / "mine.gguf", on_event=events.append)
-    assert done.steps == 4 and [step for step, _ in done.curve] == [2, 4]
+    assert done.steps == 4 and [step for step, *_ in done.curve] == [2, 4]
     assert [event["event"] for event in events] == ["step", "step", "valid", "step", "step", "valid", "done"]
     assert 100_000 < done.path.stat().st_size < 5_000_000 and list(tmp_path.iterdir()) == [done.path]
     with lk.connect(adapter=done.path) as mine:
