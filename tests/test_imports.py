@@ -21,7 +21,8 @@ MAY_IMPORT = {
     "backends": {"models", "tools"},
     "agents": {"backends", "tools"},
     "serving": {"agents", "backends", "tools"},
-    "profiling": BASE_TYPES | {"models", "connect", "tool", "backends.registry"},  # they measure what a user gets
+    # it measures what a user gets
+    "profiling": BASE_TYPES | {"models", "connect", "tool", "tools.examples", "backends.registry"},
     "safety": BASE_TYPES,
 }
 ON_TOP = {"widgets", "course", "cli", "doctor", "specialise", "terminal", "__main__"}

@@ -1,135 +1,54 @@
-"""Tool calls on the Berkeley Function Calling Leaderboard's cases, through the public API.
+"""The cases of the Berkeley Function Calling Leaderboard, and its official checker.
 
-Data and checker are those of the wheel `bfcl-eval` (Apache-2.0). It is a test set: never train on it,
-never choose a wording by it (data/tool_requests has a dev split for that).
+Both are those of the wheel `bfcl-eval` (Apache-2.0). It is a test set: never train on it, never choose a
+wording by it (data/tool_requests and data/toolcalls have dev splits for that).
 
-simple_python: one tool, one call. multiple: two to four tools, one call. Both run as tool_choice
-"required" (a call must come) and as "auto" (the model may answer in words, which is wrong here).
-parallel, parallel_multiple: several calls for one request. irrelevance: no tool fits; right is not to call.
+simple_python: one tool, one call. multiple: two to four tools, one call. parallel, parallel_multiple: several
+calls for one request. irrelevance: no tool fits; right is not to call.
 """
 from __future__ import annotations
 
 import json
-import statistics
 import sys
-import time
 import types
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from importlib.metadata import PackageNotFoundError, distribution
-from itertools import product
 from pathlib import Path
 from typing import Any
 
-from labkit.errors import BackendUnavailable, BadRequest, IncompleteOutput
-from labkit.intervals import share_interval
-from labkit.table import Shown, Table
+from labkit.errors import BackendUnavailable
+from labkit.profiling.tool_case import Case, thinned
 
 WHEEL = "bfcl-eval"
-RUNS = (("simple_python", "required"), ("multiple", "required"),
-        ("parallel", "required"), ("parallel_multiple", "required"),
-        ("simple_python", "auto"), ("multiple", "auto"), ("irrelevance", "auto"))
-SAMPLE = 100      # cases a category by default, spread evenly over all of them
-MAX_TOKENS = 240  # for four calls
+CATEGORIES = ("simple_python", "multiple", "parallel", "parallel_multiple", "irrelevance")
 _TYPES = {"dict": "object", "float": "number", "tuple": "array", "any": "string"}
-Progress = Callable[[int, int, str], None]
 
 
-@dataclass(frozen=True)
-class Result:
-    """One category in one mode, by one of the models compared."""
+def load(category: str, cases: int | None = None) -> list[Case]:
+    """The cases of a category, evenly thinned to at most `cases`.
 
-    variant: str
-    category: str
-    mode: str
-    right: int
-    cases: int
-    median_s: float
-
-    @property
-    def share(self) -> float:
-        return self.right / self.cases
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Wilson's 95 % interval of the share."""
-        _, low, high = share_interval(self.right, self.cases)
-        return low, high
-
-
-@dataclass(frozen=True)
-class Report(Shown):
-    """What `run` found."""
-
-    model: str
-    results: tuple[Result, ...]
-
-    def table(self) -> Table:
-        variants = list(dict.fromkeys(r.variant for r in self.results))
-        of = {(r.variant, r.category, r.mode): r for r in self.results}
-        columns = [name for variant in variants for name in (variant, "median call")]
-        rows = [(f"{category}, {mode}", *(part for variant in variants for part in _shown(of[variant, category, mode])))
-                for category, mode in RUNS]
-        return Table(("BFCL category, tool_choice", *columns), tuple(rows), title=f"Tool calls: {self.model}",
-                     note=f"Right of {self.results[0].cases} cases each, and the 95 % interval; official checker.")
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"model": self.model, "results": [{**asdict(r), "share": r.share} for r in self.results]}
-
-
-def _shown(result: Result) -> tuple[str, str]:
-    low, high = result.interval
-    return f"{result.share:.1%} ({100 * low:.0f} to {100 * high:.0f})", f"{result.median_s:.2f} s"
-
-
-def run(chats: Mapping[str, Any] | None = None, *, adapter: str | Path | None = None, cases: int | None = SAMPLE,
-        progress: Progress | None = None) -> Report:
-    """Ask every case and check the calls.
-
-    chats: the connected models to compare, by what to call them; None for the embedded one as it is and, where
-        one is given, with an adapter. cases: per category; None for all.
     Raises BackendUnavailable when the wheel with the cases is not installed.
     """
-    from labkit import connect
-    chats = chats or {"untrained": connect(), **({"with the adapter": connect(adapter=adapter)} if adapter else {})}
-    sets = {category: load(category, cases) for category in {c for c, _ in RUNS}}
-    total, done, results = len(chats) * sum(len(sets[c]) for c, _ in RUNS), 0, []
-    for variant, (category, mode) in product(chats, RUNS):
-        outcomes = []
-        for case in sets[category]:
-            outcomes.append(_ask(chats[variant], category, mode, case))
-            done += 1
-            if progress:
-                progress(done, total, f"{variant}: {category}, {mode}")
-        right, seconds = zip(*outcomes, strict=True)
-        results.append(Result(variant, category, mode, sum(right), len(right), statistics.median(seconds)))
-    return Report(next(iter(chats.values())).model, tuple(results))
+    return [Case(tuple(item["question"][0]), tuple(openai_tool(f) for f in item["function"]),
+                 category.startswith("parallel"), partial(_right, category, item))
+            for item in thinned(items(category), cases)]
 
 
-def load(category: str, cases: int | None = None) -> list[dict[str, Any]]:
-    """The cases of a category with their accepted answers, evenly thinned to at most `cases`."""
+def items(category: str) -> list[dict[str, Any]]:
+    """The cases of a category as the wheel has them, each with its accepted answers."""
     folder = _folder() / "data"
-    items = list(_lines(folder / f"BFCL_v4_{category}.json"))
     answers_file = folder / "possible_answer" / f"BFCL_v4_{category}.json"
     answers = {a["id"]: a["ground_truth"] for a in _lines(answers_file)} if answers_file.is_file() else {}
-    step = max(1, len(items) // cases) if cases else 1
-    return [{**item, "answer": answers.get(item["id"], [])} for item in items[::step][:cases]]
+    return [{**item, "answer": answers.get(item["id"], [])} for item in _lines(folder / f"BFCL_v4_{category}.json")]
 
 
-def _ask(chat, category: str, mode: str, case: dict[str, Any]) -> tuple[bool, float]:
-    tools = [openai_tool(function) for function in case["function"]]
-    started = time.perf_counter()
-    try:
-        reply = chat.chat(case["question"][0], tools=tools, tool_choice=mode, max_tokens=MAX_TOKENS,
-                          parallel_tool_calls=category.startswith("parallel"))
-        calls = [{call.name: call.arguments} for call in reply.tool_calls]
-    except (BadRequest, IncompleteOutput):
-        calls = [{"": {}}]  # an answer, but no valid one
-    seconds = time.perf_counter() - started
+def _right(category: str, item: Mapping[str, Any], calls: Sequence[Mapping[str, Any]]) -> bool:
     if category == "irrelevance":
-        return not calls, seconds
-    checked = _checker()(case["function"], calls, case["answer"], _python(), category, "labkit")
-    return bool(checked["valid"]), seconds
+        return not calls
+    made = [{call["name"]: call["arguments"]} for call in calls]
+    checked = _checker()(item["function"], made, item["answer"], _python(), category, "labkit")
+    return bool(checked["valid"])
 
 
 def openai_tool(function: dict[str, Any]) -> dict[str, Any]:

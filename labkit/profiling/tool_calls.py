@@ -1,0 +1,178 @@
+"""How often the right tool is called with the right values: `labkit bench --tools`.
+
+Compares the model that is only asked for JSON, under labkit's constraint, and with the course's adapter, on the
+leaderboard's cases (labkit.profiling.bfcl) and on the course's own (labkit.profiling.held_out), all through the
+public API. "required": a call must come. "auto": the model may answer in words instead.
+"""
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from labkit.errors import BadRequest, IncompleteOutput
+from labkit.intervals import share_interval
+from labkit.profiling import bfcl, held_out
+from labkit.profiling.tool_case import Case
+from labkit.table import Shown, Table
+
+SAMPLE = 50       # cases a row by default, spread evenly over all of them
+MAX_TOKENS = 240  # for four calls
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One kind of cases in one mode. load: its cases, at most that many."""
+
+    name: str
+    mode: str
+    load: Callable[[int | None], list[Case]]
+
+
+ROWS = (
+    *(Row(f"BFCL {category}", mode, partial(bfcl.load, category)) for mode in ("required", "auto")
+      for category in bfcl.CATEGORIES if mode == "auto" or category != "irrelevance"),
+    *(Row(f"{name}, {what}", "auto", partial(held_out.load, split, calls)) for split, name in held_out.SPLITS.items()
+      for what, calls in (("a call is right", True), ("no call is right", False))),
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One row by one of the models compared. seconds: of each case."""
+
+    variant: str
+    row: str
+    mode: str
+    right: int
+    seconds: tuple[float, ...]
+
+    @property
+    def share(self) -> float:
+        return self.right / len(self.seconds)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95 % interval of the share."""
+        _, low, high = share_interval(self.right, len(self.seconds))
+        return low, high
+
+    @property
+    def median_s(self) -> float:
+        return statistics.median(self.seconds)
+
+    @property
+    def p95_s(self) -> float:
+        """Nearest-rank 95th percentile."""
+        return sorted(self.seconds)[-(-95 * len(self.seconds) // 100) - 1]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "share": self.share, "median_s": self.median_s, "p95_s": self.p95_s}
+
+
+@dataclass(frozen=True)
+class Report(Shown):
+    """What `run` found."""
+
+    model: str
+    results: tuple[Result, ...]
+
+    def table(self) -> Table:
+        variants = list(dict.fromkeys(r.variant for r in self.results))
+        of = {(r.variant, r.row, r.mode): r for r in self.results}
+        rows = [(f"{row.name}, {row.mode}", str(len(of[variants[0], row.name, row.mode].seconds)),
+                 *(_shown(of[variant, row.name, row.mode]) for variant in variants)) for row in ROWS]
+        times = [sorted(s for r in self.results if r.variant == variant for s in r.seconds) for variant in variants]
+        rows.append(("a turn takes: median, 95 % within", "", *(
+            f"{statistics.median(t):.2f} s, {t[-(-95 * len(t) // 100) - 1]:.2f} s" for t in times)))
+        return Table(("cases, tool_choice", "n", *variants), tuple(rows), title=f"Tool calls: {self.model}",
+                     note="Right in full, and the 95 % interval. BFCL by its official checker.")
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"model": self.model, "results": [result.to_dict() for result in self.results]}
+
+
+def _shown(result: Result) -> str:
+    low, high = result.interval
+    return f"{result.share:.1%} ({100 * low:.0f} to {100 * high:.0f})"
+
+
+def run(chats: Mapping[str, Any] | None = None, *, adapter: str | Path | None = "course", cases: int | None = SAMPLE,
+        progress: Progress | None = None) -> Report:
+    """Ask every case and check the calls.
+
+    chats: the connected models to compare, by what to call them; None for the embedded one: only asked, under
+        the constraint, and with an adapter. cases: a row; None for all.
+    Raises BackendUnavailable when the wheel with the leaderboard's cases is not installed.
+    """
+    chats = chats or _embedded(adapter)
+    cases_of = {row: row.load(cases) for row in ROWS}
+    total, results = len(chats) * sum(map(len, cases_of.values())), []
+    for variant, row in product(chats, ROWS):
+        outcomes = []
+        for case in cases_of[row]:
+            outcomes.append(_ask(chats[variant], row.mode, case))
+            if progress:
+                done = sum(len(r.seconds) for r in results) + len(outcomes)
+                progress(done, total, f"{variant}: {row.name}, {row.mode}")
+        right, seconds = zip(*outcomes, strict=True)
+        results.append(Result(variant, row.name, row.mode, sum(right), seconds))
+    return Report(next(iter(chats.values())).model, tuple(results))
+
+
+def _embedded(adapter: str | Path | None) -> dict[str, Any]:
+    from labkit import connect
+    plain, trained = connect(adapter=None), connect(adapter=adapter)
+    return {"only asked": OnlyAsked(plain), "constrained": plain,
+            **({"with the adapter": trained} if trained.capabilities.trained else {})}
+
+
+def _ask(chat, mode: str, case: Case) -> tuple[bool, float]:
+    started = time.perf_counter()
+    try:
+        reply = chat.chat(list(case.messages), tools=list(case.tools), tool_choice=mode, max_tokens=MAX_TOKENS,
+                          parallel_tool_calls=case.several)
+        calls = [{"name": call.name, "arguments": call.arguments} for call in reply.tool_calls]
+    except (BadRequest, IncompleteOutput):
+        calls = [{"name": "", "arguments": {}}]  # an answer, but no valid one
+    return case.right(calls), time.perf_counter() - started
+
+
+class OnlyAsked:
+    """A model that is shown its tools in the prompt and asked for JSON. What is no such JSON counts as words."""
+
+    def __init__(self, chat):
+        self._chat, self.model = chat, chat.model
+
+    def chat(self, messages: Sequence[Mapping[str, Any]], *, tools, max_tokens: int, **_):
+        listed = "\n".join(json.dumps(tool["function"]) for tool in tools)
+        system = (f"You can call these tools:\n{listed}\nAnswer with a JSON list of calls, "
+                  '[{"name": "...", "arguments": {...}}], or in words when no tool fits.')
+        return _Read(_calls(self._chat.chat([{"role": "system", "content": system}, *messages],
+                                            max_tokens=max_tokens).text))
+
+
+@dataclass(frozen=True)
+class _Call:
+    name: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Read:
+    tool_calls: tuple[_Call, ...]
+
+
+def _calls(text: str) -> tuple[_Call, ...]:
+    try:
+        found = json.loads(text)
+        return tuple(_Call(call["name"], call["arguments"]) for call in (found if isinstance(found, list) else [found]))
+    except (ValueError, KeyError, TypeError):
+        return ()

@@ -1,0 +1,27 @@
+"""One request with tools on offer, and whether the calls that came are the right ones. Knows no model."""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Case:
+    """messages: OpenAI's. tools: OpenAI's dicts. several: whether more than one call may come.
+
+    right: given the calls, [{"name", "arguments"}], whether they are right; none at all: an answer in words.
+    """
+
+    messages: tuple[Mapping[str, Any], ...]
+    tools: tuple[Mapping[str, Any], ...]
+    several: bool
+    right: Callable[[Sequence[Mapping[str, Any]]], bool]
+
+
+def thinned(items: Sequence[T], n: int | None) -> list[T]:
+    """At most `n` of them, spread evenly; all for None."""
+    step = max(1, len(items) // n) if n else 1
+    return list(items[::step][:n])
