@@ -123,7 +123,8 @@ def run(lessons: Annotated[list[str], typer.Argument(metavar="NN...", help="Numb
 @app.command(epilog=_end("labkit bench --compare", "0 measured, 1 the model did not start"))
 def bench(compare: Annotated[bool, typer.Option("--compare", help="Against llama-cpp-python alone.")] = False,
           tools: Annotated[bool, typer.Option("--tools", help="Tool calls, on BFCL's cases.")] = False,
-          adapter: Annotated[Path | None, typer.Option(help="For --tools: compare with this adapter.")] = None,
+          adapter: Annotated[str, typer.Option(help="For --tools: a file, or the course's own.")] = "course",
+          cases: Annotated[int, typer.Option(min=0, help="For --tools: of each kind; 0 for all.")] = 50,
           forms: Annotated[bool, typer.Option("--forms", help="The model in F16, Q8_0 and Q4_1.")] = False,
           backends: Annotated[str | None, typer.Option(metavar="NAMES", help="The league table: all, or names "
                                                        "with commas.")] = None,
@@ -139,12 +140,13 @@ def bench(compare: Annotated[bool, typer.Option("--compare", help="Against llama
         "compare": everything or compare,
         "bench": everything or not (compare or forms or tools or backends or overhead or connectors),
         "forms": everything or forms,
-        "bfcl": everything or tools,
+        "tool_calls": everything or tools,
         "serving": everything or overhead,
         "connectors": everything or connectors,
         "league": everything or backends,
     }
-    settings = {"league": {"names": backends or "all", "answer_tokens": answer_tokens}, "bfcl": {"adapter": adapter}}
+    settings = {"league": {"names": backends or "all", "answer_tokens": answer_tokens},
+                "tool_calls": {"adapter": adapter, "cases": cases or None}}
     found = {}
     for name, wanted in chosen.items():
         if wanted:
@@ -174,14 +176,22 @@ def specialise(examples: Annotated[Path, typer.Argument(help="Tools and requests
                steps: Annotated[int, typer.Option(min=1, help="To train at most: with them the outcome is the same "
                                                   "again, with --seconds it depends on the machine.")] = 100_000,
                seconds: Annotated[float, typer.Option(min=1, help="To train at most.")] = 3600,
-               rank: Annotated[int, typer.Option(min=1, help="Of the adapter: its size, and what it can hold.")] = 16,
-               rate: Annotated[float, typer.Option(min=0, help="Highest learning rate.")] = 6e-4,
+               rank: Annotated[int, typer.Option(min=1, help="Of the adapter: its size, and what it can hold.")] = 32,
+               rate: Annotated[float, typer.Option(min=0, help="Highest learning rate.")] = 1.8e-3,
+               passes: Annotated[int, typer.Option(min=1, help="How often to go through the examples.")] = 1,
+               start: Annotated[Path | None, typer.Option(help="An adapter of this rank to go on from.")] = None,
                check: Annotated[int, typer.Option(min=1, help="Steps between two looks, and checkpoints.")] = 50,
+               search: Annotated[float, typer.Option(min=0, help="Seconds to look for rank and rate before; 0 takes "
+                                                     "those given.")] = 0,
                seed: Annotated[int, typer.Option(min=0)] = 0):
     """Train an adapter for tool calls on the embedded model. A run that was killed goes on where it was."""
-    from labkit.terminal import train_adapter
-    typer.echo(train_adapter(examples, target, valid, steps=steps, seconds=seconds, rank=rank, alpha=2 * rank,
-                             rate=rate, check=check, seed=seed))
+    from labkit.terminal import search_settings, train_adapter
+    if search:
+        found = search_settings(examples, valid, search, seed)
+        typer.echo(f"{found}\n")
+        rank, rate = found.best.settings.rank, found.best.settings.rate
+    typer.echo(train_adapter(examples, target, valid, start, steps=steps, seconds=seconds, rank=rank, rate=rate,
+                             passes=passes, check=check, seed=seed))
 
 
 models_app = typer.Typer(cls=_SaysWhatToDo, rich_markup_mode=None, help="The models: what is here, and their forms.")

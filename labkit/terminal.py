@@ -4,7 +4,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -192,19 +192,34 @@ def build_forms(kinds: Sequence[str], verify: bool) -> Iterator[Path]:
                 None if done is None else round(100 * done), 100, text), precision=precision or None, verify=verify)
 
 
-def train_adapter(given: Path, target: Path, valid: Path | None, **settings: Any) -> Table:
+TRAINING = {"resumed": "goes on at step {step}", "valid": "validation loss {loss:.3f}", "nan": "no number at {step}",
+            "early stop": "no better for a while", "step": "loss {loss:.3f}",
+            "candidate": "rung {rung}, {n} of {of}: rank {rank}, rate {rate:g}"}
+
+
+@contextmanager
+def _training(title: str) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Show the events of a training run as progress on stderr."""
+    with _progress(title) as show:
+        yield lambda event: show(round(100 * event["progress"]) if "progress" in event else None, 100,
+                                 TRAINING.get(event["event"], "").format_map(event))
+
+
+def search_settings(given: Path, valid: Path | None, seconds: float, seed: int) -> Any:
+    """What rank and rate suit a file of examples; progress on stderr."""
+    from labkit.specialise import search
+    with _training("searching") as hear:
+        return search(given, valid=valid, seconds=seconds, seed=seed, on_event=hear)
+
+
+def train_adapter(given: Path, target: Path, valid: Path | None, start: Path | None, **settings: Any) -> Table:
     """Train an adapter on a file of examples, progress with the loss on stderr; what came of it."""
     from labkit.models.adapter import Settings
     from labkit.specialise import specialise
-    words = {"resumed": "goes on at step {step}", "valid": "validation loss {loss:.3f}", "nan": "no number at {step}",
-             "early stop": "no better for a while", "step": "loss {loss:.3f}"}
-    with _progress("training") as show:
-        def hear(event):
-            text = words.get(event["event"], "").format_map(event)
-            show(round(100 * event["progress"]) if "progress" in event else None, 100, text)
-        done = specialise(given, target, valid=valid, settings=Settings(**settings), on_event=hear)
-    rows = tuple((str(step), f"{loss:.3f}") for step, loss in done.curve)
-    return Table(("step", "validation loss, nats a token"), rows,
+    with _training("training") as hear:
+        done = specialise(given, target, valid=valid, settings=Settings(**settings), start=start, on_event=hear)
+    rows = tuple((str(step), f"{loss:.3f}", f"{right:.0%}") for step, loss, right in done.curve)
+    return Table(("step", "validation loss, nats a token", "answers right"), rows,
                  note=f"{done.steps} steps in {done.seconds:.0f} s. Written: {done.path} "
                       f"({size(done.path.stat().st_size)}). Use it: labkit.connect(adapter={str(target)!r})")
 

@@ -213,16 +213,17 @@ def test_bench_runs_what_its_options_name(monkeypatch):
         given.update(settings)
         return name
     monkeypatch.setattr(terminal, "measure", measure)
-    for options, wanted in (([], ["bench"]), (["--compare"], ["compare"]), (["--tools"], ["bfcl"]),
+    for options, wanted in (([], ["bench"]), (["--compare"], ["compare"]), (["--tools"], ["tool_calls"]),
                             (["--forms"], ["forms"]), (["--serve"], ["serving"]), (["--backends", "onnx"], ["league"]),
                             (["--connectors"], ["connectors"]),
-                            (["--all"], ["compare", "bench", "forms", "bfcl", "serving", "connectors", "league"])):
+                            (["--all"], ["compare", "bench", "forms", "tool_calls", "serving", "connectors",
+                                         "league"])):
         ran.clear()
         assert CliRunner().invoke(app, ["bench", *options]).exit_code == 0
         assert ran == wanted
     assert CliRunner().invoke(app, ["bench", "--backends", "onnx", "--answer-tokens", "64"]).exit_code == 0
     assert CliRunner().invoke(app, ["bench", "--tools", "--adapter", "mine.gguf"]).exit_code == 0
-    assert given == {"names": "onnx", "answer_tokens": 64, "adapter": Path("mine.gguf")}
+    assert given == {"names": "onnx", "answer_tokens": 64, "adapter": "mine.gguf", "cases": 50}
 
 
 def test_lab_without_lessons_is_exit_code_2(tmp_path):

@@ -5,10 +5,24 @@ import ctypes
 import os
 from pathlib import Path
 
-from labkit.errors import ModelFileError
+from labkit.data import data_folder
+from labkit.errors import LabkitError, ModelFileError
 from labkit.models.embedded import display_name
 from labkit.models.llama import captured_log
 from labkit.tools.trained import FORMAT
+
+COURSE = "course"
+
+
+def chosen(adapter: str | Path | None, embedded: bool) -> Path | None:
+    """The file that is meant. The course's own is for the embedded model, where the course's data are at hand."""
+    if adapter != COURSE:
+        return Path(adapter).resolve() if adapter else None
+    try:
+        file = data_folder("adapters") / "tool_calls.gguf"
+    except LabkitError:
+        return None
+    return file.resolve() if embedded and file.is_file() else None
 
 
 def attach(c, weights, context, path: Path) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 import codecs
 import itertools
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from labkit.backends import guidance, llama_embed
+from labkit.backends import guidance, llama_adapter, llama_embed
 from labkit.backends.base import CLOSED, Backend, Capabilities, Chunk, Request
 from labkit.backends.options import check_whole
 from labkit.backends.reply import Usage
@@ -26,15 +26,15 @@ class LlamaCpp(Backend):
     model: a .gguf file; None for the embedded SmolLM2-135M-Instruct.
     context_length: tokens for prompt and answer; None for what the model was trained on.
     threads: None for the physical cores this process may use.
-    adapter: a .gguf file that `labkit specialise` made, to call tools with; None for the model as it is.
-        Chat never uses it.
+    adapter: what was trained to call tools: "course" for the one in data/adapters, which is for the embedded model
+        only; a .gguf file that `labkit specialise` made; None for the model as it is. Chat never uses it.
     """
 
     name = "llama.cpp"
     requires = {"llama_cpp": "llama-cpp-python"}
 
     def __init__(self, model: str | Path | None = None, *, context_length: int | None = None,
-                 threads: int | None = None, gpu_layers: int = -1, adapter: str | Path | None = None):
+                 threads: int | None = None, gpu_layers: int = -1, adapter: str | Path | None = llama_adapter.COURSE):
         from labkit.backends.llama_engine import shared_engine
         from labkit.models.embedded import default_model, display_name
         from labkit.models.hardware import usable_cores
@@ -43,7 +43,10 @@ class LlamaCpp(Backend):
         self.model = display_name(path)
         settings = (path, context_length or 0, threads or usable_cores(), gpu_layers)
         self._engine = shared_engine(*settings)
-        self._trained = shared_engine(*settings, Path(adapter).resolve()) if adapter else None
+        self._adapter = llama_adapter.chosen(adapter, embedded=model is None)
+        self._with_adapter = cache(partial(shared_engine, *settings, self._adapter))
+        if adapter != llama_adapter.COURSE and self._adapter:
+            self._with_adapter()  # a wrong file is said at once; the course's own waits for the first tool
 
     @property
     def engine(self):
@@ -55,16 +58,16 @@ class LlamaCpp(Backend):
     @property
     def trained_engine(self):
         """The engine with the adapter for tool calls."""
-        return self.engine and self._trained
+        return self.engine and self._with_adapter()
 
     def close(self) -> None:
-        self._engine = self._trained = None
+        self._engine = self._with_adapter = None
 
     @cached_property
     def capabilities(self) -> Capabilities:
         return Capabilities(guidance.kinds(self.engine), scores=True, prefix_cache=True, continues=True,
                             context_tokens=self.engine.context_length, embeddings=llama_embed.works(self.engine),
-                            trained=self._trained is not None)
+                            trained=self._adapter is not None)
 
     def count_tokens(self, text: str) -> int:
         return len(self.engine.tokenize(text))
