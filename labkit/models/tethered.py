@@ -31,6 +31,7 @@ def main() -> None:
         sys.argv.pop(0)
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
     else:
+        sys.path.append(os.path.dirname(sys.argv[0]))  # for its neighbours; last, so that none hides a package
         runpy.run_path(sys.argv[0], run_name="__main__")
 
 

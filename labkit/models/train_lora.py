@@ -16,6 +16,7 @@ import sys
 import time
 from pathlib import Path
 
+import shared_prefix
 import torch
 from torch.nn import functional as F
 
@@ -65,20 +66,10 @@ def adapted(s: dict):
 
 
 def attention() -> str:
-    """Attention that takes half the time of PyTorch's on a processor, where a mask is given: two matrix products."""
+    """The attention of shared_prefix, by the name transformers knows it by."""
     from transformers import AttentionInterface
-    AttentionInterface.register("products", products)
-    return "products"
-
-
-def products(module, q, k, v, mask, scaling: float, **_):
-    """Attention of q (rows, heads, width, size) to k and v, which have fewer heads."""
-    rows, heads, width, size = q.shape
-    shared = k.shape[1]
-    scores = torch.matmul((q * scaling).reshape(rows, shared, -1, size), k.transpose(-1, -2))
-    weights = torch.softmax(scores.view(rows, heads, width, width) + mask, -1)
-    found = torch.matmul(weights.view(rows, shared, -1, width), v)
-    return found.view(rows, heads, width, size).transpose(1, 2).contiguous(), None
+    AttentionInterface.register("blocks", shared_prefix.attend)
+    return "blocks"
 
 
 class Run:
@@ -145,10 +136,11 @@ class Run:
 
     def _guess(self, batch: list[dict]):
         """(logits, targets) of the answers' tokens."""
-        ids, positions, mask, inputs, targets = (t.to(self.device) for t in tensors(batch))
+        row = shared_prefix.row(batch).to(self.device)
         body = self.model.base_model.model
-        hidden = body.model(input_ids=ids, position_ids=positions, attention_mask=mask, use_cache=False)[0]
-        return body.lm_head(hidden.flatten(0, 1)[inputs]), targets  # only where an answer is written
+        hidden = body.model(input_ids=row.ids, position_ids=row.positions, blocks=row.blocks, use_cache=False,
+                            attention_mask=torch.zeros(1, 1, 1, 1))[0]  # the blocks have their own
+        return body.lm_head(hidden[0][row.inputs]), row.targets  # only where an answer is written
 
     def _stale(self, valid: list[dict]) -> bool:
         """Look at the validation groups, keep the best adapter so far and a checkpoint; whether to stop."""
@@ -222,56 +214,19 @@ def length(group: dict) -> int:
     return len(group["first"]) + sum(len(ask) + len(answer) for ask, answer in group["turns"])
 
 
-def rounded(tokens: int) -> int:
-    """Up to a multiple of 64: each new shape costs seconds on a processor."""
-    return -(-tokens // 64) * 64
-
-
 def in_batches(groups: list[dict], batch_tokens: int, seed: int) -> list[list[dict]]:
     """Groups of like length together, up to `batch_tokens` with their padding, in a shuffled order."""
     rng, batches = random.Random(seed), []
     for start in range(0, len(groups), 256):
         batch: list[dict] = []
         for group in sorted(groups[start:start + 256], key=length):
-            if batch and (len(batch) + 1) * rounded(length(group)) > batch_tokens:
+            if batch and sum(map(length, batch)) + length(group) > batch_tokens:
                 batches.append(batch)
                 batch = []
             batch.append(group)
         batches.append(batch)
     rng.shuffle(batches)
     return batches
-
-
-def tensors(batch: list[dict]):
-    """(ids, positions, mask, inputs, targets): shapes (rows, width) twice, (rows, 1, width, width), (answers,) twice.
-
-    inputs: places in the flattened rows from which an answer's next token, in targets, is to be guessed.
-    """
-    width, rows = rounded(max(map(length, batch))), len(batch)
-    ids, positions = torch.zeros(rows, width, dtype=torch.long), torch.zeros(rows, width, dtype=torch.long)
-    seen = torch.eye(width, dtype=torch.bool).repeat(rows, 1, 1)
-    inputs, targets = [], []
-    for row, group in enumerate(batch):
-        head = len(group["first"])
-        fill(ids, positions, row, 0, group["first"], 0)
-        seen[row, :head, :head].copy_(torch.ones(head, head, dtype=torch.bool).tril())
-        at = head
-        for ask, answer in group["turns"]:
-            n = len(ask) + len(answer)
-            fill(ids, positions, row, at, [*ask, *answer], head)
-            seen[row, at:at + n, :head] = True
-            seen[row, at:at + n, at:at + n] = torch.ones(n, n, dtype=torch.bool).tril()
-            first = row * width + at + len(ask) - 1
-            inputs += range(first, first + len(answer))
-            targets += answer
-            at += n
-    mask = torch.zeros(seen.shape, dtype=torch.bfloat16).masked_fill_(~seen, torch.finfo(torch.bfloat16).min)
-    return ids, positions, mask[:, None], torch.tensor(inputs), torch.tensor(targets)
-
-
-def fill(ids, positions, row: int, at: int, tokens: list[int], first: int) -> None:
-    ids[row, at:at + len(tokens)] = torch.tensor(tokens)
-    positions[row, at:at + len(tokens)] = torch.arange(first, first + len(tokens))
 
 
 if __name__ == "__main__":
