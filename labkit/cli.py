@@ -210,11 +210,14 @@ def models(ctx: typer.Context, as_json: Json = False):
 
 
 @models_app.command(epilog=_end("labkit models build hf onnx mlx", "0 built or already there, 1 it failed"))
-def build(forms: Annotated[list[str], typer.Argument(metavar="FORM...", help="hf, onnx, mlx; or onnx:int4.")],
+def build(forms: Annotated[list[str], typer.Argument(metavar="FORM...", help="hf, onnx, mlx; or onnx:int4; with "
+                                                     "--adapter also gguf.")],
+          adapter: Annotated[str | None, typer.Option(help="Merge it into the weights: a file, or course for the "
+                                                      "course's own.")] = None,
           verify: Annotated[bool, typer.Option("--verify", help="Check every file's checksum.")] = False):
     """Make the embedded model's forms for other runtimes, once. The first time needs a network, for the tools."""
     from labkit.terminal import build_forms
-    for path in build_forms(forms, verify):
+    for path in build_forms(forms, verify, adapter):
         typer.echo(str(path))
 
 

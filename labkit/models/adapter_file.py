@@ -1,0 +1,45 @@
+"""The file of an adapter: found, and judged by what it says of itself, without a runtime."""
+from __future__ import annotations
+
+from pathlib import Path
+
+from labkit.data import data_folder
+from labkit.errors import ModelFileError
+from labkit.models.embedded import NAME
+from labkit.models.merge_gguf import texts
+
+COURSE = "course"  # in place of a file: the course's own
+
+
+def course() -> Path:
+    """Where the course's own is. Raises LabkitError where the course's data are not at hand."""
+    return data_folder("adapters") / "tool_calls.gguf"
+
+
+def find(adapter: str | Path) -> Path:
+    """The file that is meant, whole path. Raises ModelFileError for one that is no adapter or for another model."""
+    path = course() if adapter == COURSE else Path(adapter)
+    base = said(path, "labkit.base")
+    if said(path, "general.type") != "adapter":
+        raise ModelFileError(f"{path.name} is a model, not an adapter. Make one with: labkit specialise")
+    if base != NAME:
+        raise ModelFileError(f"{path.name} was trained on {base or 'an unknown model'}, and this is {NAME}. "
+                             "Train one for it: labkit specialise")
+    return path.resolve()
+
+
+def said(path: Path, key: str) -> str:
+    """What a GGUF says of itself under a key, "" if nothing. Raises ModelFileError where there is none."""
+    try:
+        return texts(path).get(key, "")
+    except FileNotFoundError:
+        raise ModelFileError(f"There is no adapter {path}. Name a .gguf file, or adapter=None for none.") from None
+    except (OSError, ValueError) as error:
+        raise ModelFileError(f"{path.name} could not be loaded as an adapter: {error}.") from error
+
+
+def check_format(path: Path, format: str) -> None:
+    """Raises ModelFileError for an adapter that was trained on prompts of another form."""
+    if (other := said(path, "labkit.format")) != format:
+        raise ModelFileError(f"{path.name} was trained on prompts of the form {other or 'unknown'}, and this labkit "
+                             f"writes {format}. Train it again: labkit specialise")
