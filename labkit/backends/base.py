@@ -54,7 +54,7 @@ class Chunk:
     finish_reason: str | None = None  # "stop" | "length"
     usage: Usage | None = None
     tool_calls: tuple[ToolCall, ...] = ()  # of a backend that can call tools, in one piece
-    logprob: float = 0.0  # nats, of the tokens that were chosen and not forced; 0 where it is not known
+    logprob: float | None = None  # nats, of the tokens that were chosen and not forced; None where it is not known
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from labkit.tools import calling, trained
 from labkit.tools.tool import Tool
 
 NONE = "[]"
+NO_TOOL = "None of the tools fits this request."
 
 
 class TrainedTurn:
@@ -24,7 +25,8 @@ class TrainedTurn:
                  mode: str, several: bool, ground: bool, options: Options):
         self.backend, self.messages, self.tools = backend, list(messages), list(tools)
         self.mode, self.several, self.ground, self.options = mode, several, ground, options
-        self._text, self._logprob, self._words = "", 0.0, False
+        self._text, self._words = "", False
+        self._logprob: float | None = None
 
     def in_words(self) -> bool:
         """Whether this turn turned out to be an answer in words."""
@@ -42,7 +44,8 @@ class TrainedTurn:
         shown = 0
         for chunk in repair.generate(self.backend, self._request()):
             self._text += chunk.text
-            self._logprob += chunk.logprob
+            if chunk.logprob is not None:
+                self._logprob = (self._logprob or 0.0) + chunk.logprob
             if NONE.startswith(self._text) and chunk.finish_reason != "length":
                 yield Chunk("", chunk.tokens)
             else:
@@ -60,9 +63,9 @@ class TrainedTurn:
 
     def finish(self, reply: Reply) -> Reply:
         """The reply with its calls read, a question for what is missing, or its words as they are."""
-        reply = replace(reply, confidence=math.exp(self._logprob) if self._text else None)
-        if self.in_words():
-            return reply
+        reply = replace(reply, confidence=None if self._logprob is None else math.exp(self._logprob))
+        if self.in_words():  # a model that the adapter is merged into has no other words
+            return replace(reply, text=NO_TOOL) if reply.text.strip() == NONE else reply
         if reply.finish_reason == "cancelled":
             return replace(reply, text="")
         calls = calling.read_calls(reply.text, reply.finish_reason, self.options.max_tokens)
