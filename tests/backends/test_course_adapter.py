@@ -1,0 +1,55 @@
+"""The adapter that comes with the course: where it is used, where it is not, and what it leaves alone."""
+from __future__ import annotations
+
+import pytest
+
+import labkit as lk
+from labkit.data import data_folder
+from labkit.models.embedded import default_model
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return lk.connect(adapter=None)
+
+
+def test_it_is_small_and_loaded_by_default_for_the_embedded_model_only(slm, plain, monkeypatch, tmp_path):
+    assert (data_folder("adapters") / "tool_calls.gguf").stat().st_size <= 20_000_000
+    assert slm.capabilities.trained and not plain.capabilities.trained
+    assert not lk.connect(model=str(default_model())).capabilities.trained
+    assert lk.connect(adapter=data_folder("adapters") / "tool_calls.gguf").capabilities.trained
+    monkeypatch.setenv("LABKIT_DATA", str(tmp_path))
+    assert not lk.connect().capabilities.trained
+
+
+def test_chat_is_the_same_with_it_and_without(slm, plain):
+    for question in ("What is the capital of France?", "Tell me a story about a dragon."):
+        assert slm.chat(question, max_tokens=24).text == plain.chat(question, max_tokens=24).text
+
+
+def test_it_is_not_there_until_a_tool_is(plain):
+    fresh = lk.connect(context_length=512)  # settings of its own: no other connection has made this engine
+    fresh.chat("Hello", max_tokens=2)
+    assert fresh.backend._with_adapter.cache_info().currsize == 0
+    fresh.chat("Is alpha up?", tools=[ping], max_tokens=60)
+    assert fresh.backend._with_adapter.cache_info().currsize == 1
+    fresh.close()
+    with pytest.raises(lk.BackendUnavailable):
+        fresh.chat("Is alpha up?", tools=[ping], max_tokens=60)
+
+
+def test_it_calls_what_fits_asks_for_what_is_missing_and_else_uses_words(slm):
+    called = slm.chat("Is alpha up?", tools=[ping])
+    assert [(c.name, c.arguments) for c in called.tool_calls] == [("ping", {"host": "alpha"})]
+    assert 0.5 < called.confidence <= 1
+    assert not slm.chat("Thanks, that was all!", tools=[ping], max_tokens=20).tool_calls
+
+
+@lk.tool
+def ping(host: str) -> str:
+    """Check whether a machine answers.
+
+    Args:
+        host: name of the machine
+    """
+    return "up"
