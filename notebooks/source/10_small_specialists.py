@@ -1,0 +1,388 @@
+# %% [markdown]
+# # 10 · Small specialists
+#
+# In lesson 02 a constraint made every call of our model valid, and still half of them were wrong. The rest has to
+# be learned. The claim of this lesson: *a small model that is trained for one task beats a larger one that is not.*
+# You train one yourself, in about a minute, and then measure one that was trained for longer.
+
+# %%
+import random
+import tempfile
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+import labkit as lk
+from labkit.course import HATCHES, alt, check, needs, plot_style, predict
+from labkit.data import data_folder
+from labkit.models.adapter import Settings
+from labkit.models.environments import environment
+from labkit.profiling import held_out
+from labkit.specialise import specialise
+from labkit.tools import examples, trained
+from labkit.tools.feedback import Feedback
+from labkit.widgets import TrainingView
+
+plot_style()
+plain = lk.connect(adapter=None)   # the model as it is
+can_train = needs(training=lambda: environment("workshop").why_not() or True, stop=False,
+                  how="The lesson goes on with the adapter that came with the course.")
+
+# %% [markdown]
+# ## Your desk
+# You run a bicycle workshop. Three tools, and nobody has ever trained a model on them.
+
+# %%
+@lk.tool
+def book_repair(bike: str, problem: str, day: str) -> str:
+    """Book a repair.
+
+    Args:
+        bike: which bicycle
+        problem: what is broken
+        day: day of the week
+    """
+
+# %%
+@lk.tool
+def order_part(part: str, quantity: int, express: bool = False) -> str:
+    """Order a spare part.
+
+    Args:
+        part: which part
+        quantity: how many
+        express: whether it must come tomorrow
+    """
+
+
+@lk.tool
+def repair_status(ticket: str) -> str:
+    """Say how far a repair is.
+
+    Args:
+        ticket: number of the repair
+    """
+
+
+tools = [book_repair, order_part, repair_status]
+
+# %% [markdown]
+# What customers say, as sentences with gaps, and what fills the gaps. Two ways to ask for each tool are **held
+# back**: the model will be tested on sentences that it never saw.
+
+# %%
+VALUES = {
+    "bike": ["red tandem", "cargo bike", "old racer", "folding bike", "blue city bike", "kids' bike"],
+    "problem": ["flat tyre", "broken spoke", "loose chain", "squeaking brake", "bent wheel", "stuck gear"],
+    "day": ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"],
+    "part": ["inner tube", "brake pad", "saddle", "pedal", "bell", "rear light", "chain link"],
+    "quantity": list(range(2, 40)), "ticket": [f"R-{n}" for n in range(1000, 9999, 7)],
+}
+SEEN = {
+    "book_repair": ["My {bike} has a {problem}. Can I bring it on {day}?", "{bike}, {problem}, {day} please",
+                    "Book a repair for the {bike} on {day}: {problem}.", "On {day} I'd like you to mend a {problem} "
+                    "on my {bike}."],
+    "order_part": ["Order {quantity} of the {part}.", "We need {quantity} more {part}s, please order them.",
+                   "{part}, {quantity} pieces", "Get me {quantity} x {part}."],
+    "repair_status": ["How far is {ticket}?", "Is repair {ticket} done?", "status {ticket}",
+                      "I'm asking about my bike, number {ticket}."],
+    None: ["Thanks, see you!", "Do you sell helmets?", "What a lovely shop!", "How often should I oil a chain?"],
+}
+HELD_BACK = {
+    "book_repair": ["There's a {problem} on the {bike}, is {day} possible?", "Please put my {bike} down for {day}, "
+                    "it has a {problem}."],
+    "order_part": ["Could you order {quantity} pieces of {part}?", "I'm running out of {part}s. Buy {quantity}."],
+    "repair_status": ["Any news about {ticket}?", "Can I collect {ticket} yet?"],
+    None: ["Is cycling good for the knees?", "Good morning!"],
+}
+
+# %% [markdown]
+# From these a few lines make as many **examples** as you like. An example is a request and the calls that are right.
+# No calls: the right answer is words.
+
+# %%
+def example(name, sentence, rng):
+    values = {key: rng.choice(choices) for key, choices in VALUES.items()}
+    wanted = [key for key in values if "{" + key + "}" in sentence]
+    calls = [{"name": name, "arguments": {key: values[key] for key in wanted}}] if name else []
+    for call in calls:   # in the order of the tool's parameters
+        order = list(next(tool for tool in tools if tool.name == name).parameters["properties"])
+        call["arguments"] = {key: call["arguments"][key] for key in order if key in call["arguments"]}
+    return sentence.format(**values), calls
+
+
+def make_examples(sentences, n, seed):
+    rng = random.Random(seed)
+    pairs = [(name, text) for name, texts in sentences.items() for text in texts]
+    return [example(*pairs[i % len(pairs)], rng) for i in range(n)]
+
+
+test = make_examples(HELD_BACK, 24, seed=1)
+for request, calls in test[:7:2]:
+    print(request, "\n   ", calls)
+
+# %% [markdown]
+# How many of these 24 does the untrained model get right, under labkit's constraint? It may also answer in words.
+
+# %%
+guess = None  # your guess, 0 to 24
+
+
+def right(slm, request, calls):
+    reply = slm.chat(request, tools=tools, max_tokens=60)
+    return [{"name": c.name, "arguments": c.arguments} for c in reply.tool_calls] == calls
+
+
+def count_right(slm):
+    return sum(right(slm, request, calls) for request, calls in test)
+
+
+before = count_right(plain)
+predict("Right before training", guess, before, "of 24")
+
+# %% [markdown]
+# ## What training changes
+# The model has 135 million numbers. To train all of them would give 270 MB that are yours alone. **LoRA** leaves
+# them as they are and adds a small correction to each matrix $W$: the product of two thin matrices, $W + B A$. Only
+# $A$ and $B$ are trained.
+
+# %%
+inputs, outputs, rank = 576, 1536, 8
+W = np.zeros((outputs, inputs))
+A, B = np.ones((rank, inputs)), np.ones((outputs, rank))
+print("W + BA has the shape of W:", (W + B @ A).shape)
+print(f"W has {W.size} numbers, A and B together {A.size + B.size}: {W.size / (A.size + B.size):.0f} times fewer")
+
+# %% [markdown]
+# ## What it learns from
+# The text below is what the model reads in training: the tools, a request, the right answer. It learns to make the
+# **answer** likely, nothing else: the loss is the mean of $-\log p$ over the answer's tokens.
+
+# %%
+request, calls = make_examples(SEEN, 1, seed=3)[0]
+question, answer = trained.turn(request, calls)
+print(trained.beginning(tools[:1]) + question + ">>>" + answer)
+
+# %% [markdown]
+# ## Corrections become examples
+# In the shop you would correct the model's mistakes, and labkit would keep the corrections in a file. Here the
+# sentences above play the customers. `Feedback` is that file: each line is on disk when `add` returns.
+
+# %%
+folder = Path(tempfile.mkdtemp())
+book = Feedback(folder / "corrections.jsonl")
+for request, calls in make_examples(SEEN, 192, seed=2):
+    book.add(request, tools, calls)
+print(len(book), "corrections. The file begins:", book.path.read_text("utf-8")[:60], "…")
+
+# %% [markdown]
+# Now train: half a minute, and some seconds to load the model. The loss falls while you watch. How many of the 24 will
+# be right then?
+
+# %%
+guess = None  # your guess, 0 to 24
+view = TrainingView()
+view
+
+# %%
+if can_train:
+    settings = Settings(rank=8, rate=3e-3, warmup=4, batch_tokens=800, passes=3, steps=60, seconds=25, report=2,
+                        check=1000)
+    done = specialise(book.examples(), folder / "bikes.gguf", valid=[examples.made({
+        "tools": [tool.to_openai()["function"] for tool in tools],
+        "asked": [{"request": r, "calls": c} for r, c in make_examples(SEEN, 8, seed=4)]})],
+        settings=settings, on_event=view)
+    print(view.text())
+
+# %%
+if can_train:
+    mine = lk.connect(adapter=done.path)
+    after = count_right(mine)
+    predict("Right after a minute of training", guess, after, "of 24")
+    print(f"The adapter has {done.path.stat().st_size / 1e6:.1f} MB. The model has 98.")
+    assert after > before
+
+# %% [markdown]
+# The sentences of the test were not among those it learned, nor were most of the values. It has learned *this desk*.
+#
+# ## The course's adapter
+# One adapter came with the course. It was trained in the same way, but for longer and on over a thousand tools, with
+# their names and wordings changed all the time, so that it has to read what a tool says of itself. Your bicycle tools
+# were not among them. `lk.connect()` uses it when you pass tools.
+
+# %%
+guess = None  # your guess: how many of the 24 does it get right?
+ours = lk.connect()
+assert ours.capabilities.trained
+unseen = count_right(ours)
+predict("Right with the course's adapter", guess, unseen, "of 24")
+
+# %%
+labels = ["untrained", "your adapter", "the course's"]
+scores = [before, after if can_train else 0, unseen]
+figure, axes = plt.subplots(figsize=(6.5, 2.6))
+bars = axes.bar(labels, scores, hatch=HATCHES[:3], edgecolor="black", color="white", width=0.55)
+axes.bar_label(bars, padding=3)
+axes.set(ylabel="right, of 24 requests", ylim=(0, 27))
+alt(figure, "Requests answered right, of 24: "
+            + ", ".join(f"{label} {n}" for label, n in zip(labels, scores, strict=True)) + ".")
+
+# %% [markdown]
+# A specialist knows its own desk. Ask your adapter to work at another one, and see what that is worth.
+#
+# ## Tools that nobody trained on
+# This is the hard test: odd tools, and people who leave half of it out or say it at length.
+#
+# The course keeps 480 requests to tools of twelve domains that its adapter was never trained on. Here are 14 of those
+# that need a call. A call counts when the tool and **every** value are right.
+
+# %%
+cases = random.Random(5).sample(held_out.load("test", calls=True), 14)
+
+
+def outcomes(slm, cases, max_tokens=120):
+    """(confidence, right) of each case."""
+    found = []
+    for case in cases:
+        try:
+            reply = slm.chat(list(case.messages), tools=list(case.tools), max_tokens=max_tokens)
+            calls = [{"name": c.name, "arguments": c.arguments} for c in reply.tool_calls]
+            found.append((reply.confidence, case.right(calls)))
+        except lk.IncompleteOutput:    # ran on until the limit
+            found.append((0.0, False))
+    return found
+
+
+print(cases[0].messages[-1]["content"])
+print("offered:", [tool["function"]["name"] for tool in cases[0].tools])
+
+# %%
+guess = None  # your guess: how many of these 14 does the course's adapter get right?
+seen = outcomes(ours, cases)
+n_ours = sum(right for _, right in seen)
+n_plain = sum(right for _, right in outcomes(plain, cases))
+predict("Right on tools it never saw", guess, n_ours, "of 14")
+print(f"untrained: {n_plain} of 14")
+if can_train:
+    print(f"your adapter, of the first 7: {sum(right for _, right in outcomes(mine, cases[:7]))}")
+
+# %% [markdown]
+# ## When not to call
+# The other half of the skill. Small talk, questions that only sound like a tool, requests that lack something: for
+# all of these the right number of calls is none.
+
+# %%
+quiet = random.Random(6).sample(held_out.load("test", calls=False), 14)
+guess = None  # your guess: of 14 requests that need no call, how many are left alone?
+left_alone = outcomes(ours, quiet, max_tokens=30)   # of words, the first ones will do
+predict("Left alone", guess, sum(right for _, right in left_alone), "of 14")
+assert sum(right for _, right in left_alone) > 7
+
+# %% [markdown]
+# What is missing is asked for. The adapter writes `null` in the place of a value that it was not told, and labkit
+# turns that into a question.
+
+# %%
+print(ours.chat("Please order some bells.", tools=tools).text or "it called")
+
+# %% [markdown]
+# ## How sure is it?
+# The model wrote each token with a probability. Their product is the probability of the whole answer:
+# `reply.confidence`. If it is worth something, answers with a high one must be right more often. Both sets together,
+# 28 answers:
+
+# %%
+every = sorted(seen + left_alone)
+thirds = [every[:9], every[9:18], every[18:]]
+mean_confidence = [np.mean([confidence for confidence, _ in part]) for part in thirds]
+share_right = [np.mean([right for _, right in part]) for part in thirds]
+figure, axes = plt.subplots(figsize=(4.2, 3.2))
+axes.plot([0, 1], [0, 1], ":", color="gray", label="as sure as right")
+axes.plot(mean_confidence, share_right, "o-", color="black", label="measured, 9 or 10 answers a point")
+axes.set(xlabel="confidence (probability of the answer)", ylabel="share right", xlim=(0, 1.02), ylim=(0, 1.02))
+axes.legend(loc="lower right")
+alt(figure, "Share right by confidence: " + ", ".join(
+    f"{r:.0%} at {c:.2f}" for c, r in zip(mean_confidence, share_right, strict=True)) + ".")
+
+# %% [markdown]
+# This is what a router needs: do the sure ones here, pass the rest on. Lesson 12 builds it.
+#
+# ## What it costs
+# For chat, labkit uses the model as it is, so nothing is lost. To see what *would* be lost: **perplexity** is how many
+# tokens the model hesitates between, on average, in a text. Here on a text of this course, without the adapter and
+# with it.
+
+# %%
+prose = (data_folder("adapters") / "README.md").read_text("utf-8")   # what the course says of its adapter
+
+
+def perplexity(engine):
+    tokens = engine.tokenize(prose)
+    return np.exp(-engine.score(tokens[:1], tokens[1:]) / len(tokens[1:]))
+
+
+idle, active = perplexity(ours.backend.engine), perplexity(ours.backend.trained_engine)
+print(f"perplexity without the adapter {idle:.1f}, with it {active:.1f} ({active / idle - 1:+.0%})")
+assert perplexity(plain.backend.engine) == idle
+assert ours.chat("What is the capital of France?").text == plain.chat("What is the capital of France?").text
+
+# %% [markdown]
+# A specialist pays for what it knows with what it forgets. Keeping the two apart costs a few megabytes, and a second
+# cache.
+#
+# ## Exercises
+# **10.1** A matrix has `inputs` × `outputs` numbers. Write `lora_share(inputs, outputs, rank)`: the numbers of its
+# adapter as a share of the numbers of the matrix.
+
+# %%
+def lora_share(inputs, outputs, rank):
+    # solution
+    return rank * (inputs + outputs) / (inputs * outputs)
+    # end
+    #~ ...
+
+# %%
+check("10.1", lora_share)
+
+# %% [markdown]
+# **10.2** A test is worth nothing when the model has seen its tools in training. Write `leaked(train, test)`. Both are
+# lists of groups `{"tools": [{"name": …}, …]}`. Return the sorted names of the tools that are in both.
+
+# %%
+def leaked(train, test):
+    # solution
+    def names(groups):
+        return {tool["name"] for group in groups for tool in group["tools"]}
+    return sorted(names(train) & names(test))
+    # end
+    #~ ...
+
+# %%
+check("10.2", leaked)
+
+# %% [markdown]
+# **10.3** You want to trust only answers that are right often enough. Write `threshold(outcomes, wanted)` for a list of
+# pairs `(confidence, right)`: the lowest confidence `c` such that of all answers with a confidence of at least `c`, a
+# share of at least `wanted` is right. `None` if there is no such `c`.
+
+# %%
+def threshold(outcomes, wanted):
+    # solution
+    for c in sorted({confidence for confidence, _ in outcomes}):
+        kept = [right for confidence, right in outcomes if confidence >= c]
+        if sum(kept) / len(kept) >= wanted:
+            return c
+    return None
+    # end
+    #~ ...
+
+# %%
+check("10.3", threshold)
+
+# %% [markdown]
+# ## What you have seen
+# - A minute of training on two cores teaches a small model one desk. No cloud, no graphics card.
+# - What it learns is in a file of its own, and comes off again.
+# - Trained on many tools, it also calls tools it has never seen. How well was measured, not promised.
+# - It knows something about when it is wrong. Use that.
