@@ -39,9 +39,10 @@ def test_it_is_not_there_until_a_tool_is(plain):
 
 
 def test_it_calls_what_fits_asks_for_what_is_missing_and_else_uses_words(slm):
-    called = slm.chat("Is alpha up?", tools=[ping])
-    assert [(c.name, c.arguments) for c in called.tool_calls] == [("ping", {"host": "alpha"})]
+    called = slm.chat("Check whether web-1 answers.", tools=[ping])
+    assert [(c.name, c.arguments) for c in called.tool_calls] == [("ping", {"host": "web-1"})]
     assert 0.5 < called.confidence <= 1
+    assert slm.chat("Check whether it answers.", tools=[ping]).text == "What is the host (name of the machine)?"
     assert not slm.chat("Thanks, that was all!", tools=[ping], max_tokens=20).tool_calls
 
 

@@ -35,13 +35,13 @@ def train(target, settings=QUICK, words="Is {} up?", **more):
     return adapter.train(lines(words), lines("{} up?"), target, settings, format=trained.FORMAT, **more)
 
 
-def test_it_learns_is_loaded_and_leaves_chat_as_it_was(tmp_path, slm):
+def test_it_learns_is_loaded_and_leaves_chat_as_it_was(tmp_path):
     events = []
     done = train(tmp_path / "mine.gguf", on_event=events.append)
     assert done.steps == 4 and [step for step, *_ in done.curve] == [2, 4]
     assert [event["event"] for event in events] == ["step", "step", "valid", "step", "step", "valid", "done"]
     assert 100_000 < done.path.stat().st_size < 5_000_000 and list(tmp_path.iterdir()) == [done.path]
-    with lk.connect(adapter=done.path) as mine:
+    with lk.connect(adapter=done.path) as mine, lk.connect(adapter=None) as slm:
         assert mine.capabilities.trained and not slm.capabilities.trained
         reply = mine.chat("Is epsilon up?", tools=[lk.tool(ping)], tool_choice="required")
         assert reply.tool_calls[0].name == "ping" and 0 < reply.confidence <= 1

@@ -44,7 +44,7 @@ def test_together_is_as_alone():
     tools = environment("workshop")
     if reason := tools.why_not():
         (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
-    script = subprocess.run([*tools.command("-c"), SCRIPT, str(_folder())], capture_output=True, text=True, check=True)
+    script = subprocess.run([tools.python, "-c", SCRIPT, str(_folder())], capture_output=True, text=True, check=True)
     found = json.loads(script.stdout.splitlines()[-1])
     assert found["apart"] < 1e-5 < found["spread"] and found["targets"] and found["finite"]
     assert found["tokens"] % 64 == 0
