@@ -87,11 +87,18 @@ def _with_gaps(call: dict[str, Any]) -> dict[str, Any]:
 
 
 def missing(calls: Sequence[ToolCall], tools: Sequence[Tool]) -> list[tuple[str, str]]:
-    """(parameter, description) of every required value that a call leaves open."""
+    """(parameter, description) of every required value that a call leaves open. A null that fits is a value."""
     by_name = {tool.name: tool.parameters for tool in tools}
     return [(name, by_name[call.name]["properties"][name].get("description", "")) for call in calls
             for name, value in call.arguments.items()
-            if value is None and name in by_name[call.name].get("required", ())]
+            if value is None and name in by_name[call.name].get("required", ())
+            and not _may_be_null(by_name[call.name], name)]
+
+
+def _may_be_null(parameters: Mapping[str, Any], name: str) -> bool:
+    from jsonschema import Draft202012Validator
+    schema = {"$defs": parameters.get("$defs", {}), "allOf": [parameters["properties"][name]]}
+    return Draft202012Validator(schema).is_valid(None)
 
 
 def question(gaps: Sequence[tuple[str, str]]) -> str:

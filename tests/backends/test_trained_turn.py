@@ -49,6 +49,13 @@ def test_what_a_request_does_not_give_is_asked_for(script, scripted_slm):
     assert reply.text == "What is the guests (how many)?" and reply.tool_calls == []
 
 
+def test_a_null_that_the_schema_allows_is_a_value(script, scripted_slm):
+    tool = {"name": "move", "parameters": {"type": "object", "required": ["to"], "properties": {
+        "to": {"type": ["string", "null"]}}}}
+    script.enqueue('[{"name": "move", "arguments": {"to": null}}]')
+    assert scripted_slm.chat("Move it away", tools=[tool]).tool_calls[0].arguments == {"to": None}
+
+
 def test_after_a_result_it_answers_in_words(script, scripted_slm):
     script.enqueue("It is booked.")
     asked = [{"role": "user", "content": "Nori for 2"}, {"role": "assistant", "content": "", "tool_calls": [
