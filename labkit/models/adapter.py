@@ -25,7 +25,7 @@ from labkit.models.private_environment import stream
 Line = tuple[str, list[tuple[str, str]]]  # (beginning, [(question, answer)])
 OnEvent = Callable[[Mapping[str, Any]], object]
 # glibc gives the large blocks of every step back to the system and asks for them again: a fifth of the time.
-KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000", "MALLOC_TOP_PAD_": "500000000"}
+KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000", "MALLOC_TOP_PAD_": "64000000"}
 
 
 @dataclass(frozen=True)
