@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 from labkit.errors import LabkitError, ModelFileError
-from labkit.models.adapter_file import COURSE, course
+from labkit.models import adapter_file
+from labkit.models.adapter_file import COURSE
 from labkit.models.embedded import display_name
 from labkit.models.llama import captured_log
 from labkit.tools.trained import FORMAT
@@ -17,7 +18,7 @@ def chosen(adapter: str | Path | None, embedded: bool) -> Path | None:
     if adapter != COURSE:
         return Path(adapter).resolve() if adapter else None
     try:
-        file = course()
+        file = adapter_file.course()
     except LabkitError:
         return None
     return file.resolve() if embedded and file.is_file() else None
@@ -36,24 +37,10 @@ def attach(c, weights, context, path: Path) -> None:
 
 
 def _load(c, weights, path: Path):
-    if not path.is_file():
-        raise ModelFileError(f"There is no adapter {path}. Name a .gguf file, or adapter=None for none.")
+    adapter_file.check(path, display_name(weights.path))
+    adapter_file.check_format(path, FORMAT)
     with captured_log() as log:
         loaded = c.llama_adapter_lora_init(weights.model, os.fsencode(path))
     if not loaded:
-        raise ModelFileError(f"{path.name} could not be loaded as an adapter: {log.reason()}. "
-                             "Was it trained on this model?")
-    base, form, name = _says(c, loaded, "labkit.base"), _says(c, loaded, "labkit.format"), display_name(weights.path)
-    if not base or name.split()[0] != base:
-        raise ModelFileError(f"{path.name} was trained on {base or 'an unknown model'}, and this is {name}. "
-                             "Train one for it: labkit specialise")
-    if form != FORMAT:
-        raise ModelFileError(f"{path.name} was trained on prompts of the form {form or 'unknown'}, and this labkit "
-                             f"writes {FORMAT}. Train it again: labkit specialise")
+        raise ModelFileError(f"{path.name} could not be loaded as an adapter: {log.reason()}.")
     return loaded
-
-
-def _says(c, adapter, key: str) -> str:
-    buffer = ctypes.create_string_buffer(256)
-    return buffer.value.decode("utf-8", "replace") if c.llama_adapter_meta_val_str(
-        adapter, key.encode(), buffer, 256) >= 0 else ""

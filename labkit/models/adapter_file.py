@@ -19,27 +19,32 @@ def course() -> Path:
 def find(adapter: str | Path) -> Path:
     """The file that is meant, whole path. Raises ModelFileError for one that is no adapter or for another model."""
     path = course() if adapter == COURSE else Path(adapter)
-    base = said(path, "labkit.base")
-    if said(path, "general.type") != "adapter":
-        raise ModelFileError(f"{path.name} is a model, not an adapter. Make one with: labkit specialise")
-    if base != NAME:
-        raise ModelFileError(f"{path.name} was trained on {base or 'an unknown model'}, and this is {NAME}. "
-                             "Train one for it: labkit specialise")
+    check(path, NAME)
     return path.resolve()
 
 
-def said(path: Path, key: str) -> str:
-    """What a GGUF says of itself under a key, "" if nothing. Raises ModelFileError where there is none."""
-    try:
-        return texts(path).get(key, "")
-    except FileNotFoundError:
-        raise ModelFileError(f"There is no adapter {path}. Name a .gguf file, or adapter=None for none.") from None
-    except (OSError, ValueError) as error:
-        raise ModelFileError(f"{path.name} could not be loaded as an adapter: {error}.") from error
+def check(path: Path, model: str) -> None:
+    """Raises ModelFileError for what is no adapter, or one for another model. model: by the name that is shown."""
+    about = said(path)
+    if about.get("general.type") != "adapter":
+        raise ModelFileError(f"{path.name} is a model, not an adapter. Make one with: labkit specialise")
+    if (base := about.get("labkit.base", "")) != model.split()[0]:
+        raise ModelFileError(f"{path.name} was trained on {base or 'an unknown model'}, and this is {model}. "
+                             "Train one for it: labkit specialise")
 
 
 def check_format(path: Path, format: str) -> None:
     """Raises ModelFileError for an adapter that was trained on prompts of another form."""
-    if (other := said(path, "labkit.format")) != format:
+    if (other := said(path).get("labkit.format", "")) != format:
         raise ModelFileError(f"{path.name} was trained on prompts of the form {other or 'unknown'}, and this labkit "
                              f"writes {format}. Train it again: labkit specialise")
+
+
+def said(path: Path) -> dict[str, str]:
+    """What a GGUF says of itself in words, by key. Raises ModelFileError where there is none."""
+    try:
+        return texts(path)
+    except FileNotFoundError:
+        raise ModelFileError(f"There is no adapter {path}. Name a .gguf file, or adapter=None for none.") from None
+    except (OSError, ValueError) as error:
+        raise ModelFileError(f"{path.name} could not be loaded as an adapter: {error}.") from error

@@ -188,7 +188,7 @@ class Form:
             return {}
         if replace(self).sha256 != self.sha256:  # a new one reads it again
             raise ModelFileError(f"{self.adapter.name} was changed meanwhile. {self.command}")
-        return {"adapter": self.sha256, "format": adapter_file.said(self.adapter, "labkit.format")}
+        return {"adapter": self.sha256, "format": adapter_file.said(self.adapter).get("labkit.format", "")}
 
     def _source(self, say: OnProgress) -> Path:
         kind = self.recipe.source or ("gguf" if self.adapter and self.kind != "gguf" else None)
