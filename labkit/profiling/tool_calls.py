@@ -10,7 +10,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -21,6 +21,7 @@ from labkit.intervals import share_interval
 from labkit.profiling import bfcl, held_out
 from labkit.profiling.tool_case import Case
 from labkit.table import Shown, Table
+from labkit.tools.call import ToolCall
 
 SAMPLE = 50       # cases a row by default, spread evenly over all of them
 MAX_TOKENS = 240  # for four calls
@@ -70,8 +71,7 @@ class Result:
 
     @property
     def p95_s(self) -> float:
-        """Nearest-rank 95th percentile."""
-        return sorted(self.seconds)[-(-95 * len(self.seconds) // 100) - 1]
+        return p95(self.seconds)
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "share": self.share, "median_s": self.median_s, "p95_s": self.p95_s}
@@ -89,14 +89,19 @@ class Report(Shown):
         of = {(r.variant, r.row, r.mode): r for r in self.results}
         rows = [(f"{row.name}, {row.mode}", str(len(of[variants[0], row.name, row.mode].seconds)),
                  *(_shown(of[variant, row.name, row.mode]) for variant in variants)) for row in ROWS]
-        times = [sorted(s for r in self.results if r.variant == variant for s in r.seconds) for variant in variants]
+        times = [[s for r in self.results if r.variant == variant for s in r.seconds] for variant in variants]
         rows.append(("a turn takes: median, 95 % within", "", *(
-            f"{statistics.median(t):.2f} s, {t[-(-95 * len(t) // 100) - 1]:.2f} s" for t in times)))
+            f"{statistics.median(t):.2f} s, {p95(t):.2f} s" for t in times)))
         return Table(("cases, tool_choice", "n", *variants), tuple(rows), title=f"Tool calls: {self.model}",
                      note="Right in full, and the 95 % interval. BFCL by its official checker.")
 
     def to_dict(self) -> dict[str, Any]:
         return {"model": self.model, "results": [result.to_dict() for result in self.results]}
+
+
+def p95(values: Sequence[float]) -> float:
+    """Nearest-rank 95th percentile."""
+    return sorted(values)[-(-95 * len(values) // 100) - 1]
 
 
 def _shown(result: Result) -> str:
@@ -155,24 +160,13 @@ class OnlyAsked:
         listed = "\n".join(json.dumps(tool["function"]) for tool in tools)
         system = (f"You can call these tools:\n{listed}\nAnswer with a JSON list of calls, "
                   '[{"name": "...", "arguments": {...}}], or in words when no tool fits.')
-        return _Read(_calls(self._chat.chat([{"role": "system", "content": system}, *messages],
-                                            max_tokens=max_tokens).text))
+        reply = self._chat.chat([{"role": "system", "content": system}, *messages], max_tokens=max_tokens)
+        return replace(reply, tool_calls=_calls(reply.text))
 
 
-@dataclass(frozen=True)
-class _Call:
-    name: str
-    arguments: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class _Read:
-    tool_calls: tuple[_Call, ...]
-
-
-def _calls(text: str) -> tuple[_Call, ...]:
+def _calls(text: str) -> list[ToolCall]:
     try:
         found = json.loads(text)
-        return tuple(_Call(call["name"], call["arguments"]) for call in (found if isinstance(found, list) else [found]))
+        return [ToolCall(call["name"], call["arguments"]) for call in (found if isinstance(found, list) else [found])]
     except (ValueError, KeyError, TypeError):
-        return ()
+        return []

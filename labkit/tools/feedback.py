@@ -70,6 +70,10 @@ def _plain(call: ToolCall | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _whole(file) -> int:
-    """Bytes of a file up to its last whole line."""
+    """Bytes of a file up to its last whole line. Read from the start only where a crash cut the last one off."""
+    length = file.seek(0, os.SEEK_END)
+    file.seek(max(length - 1, 0))
+    if file.read(1) in (b"", b"\n"):
+        return length
     file.seek(0)
     return file.read().rfind(b"\n") + 1

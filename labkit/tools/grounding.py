@@ -125,7 +125,7 @@ def _narrow(schema: Any, said: _Said) -> Any:
     if kind == "string" and not is_set and said.spans.fit(new):
         new["pattern"] = said.spans.pattern
     elif _numeric(new) and not is_set:
-        fitting = [v for v in dict.fromkeys(said.numbers) if _valid(v, new)]
+        fitting = [v for v in dict.fromkeys(said.numbers) if valid(v, new)]
         new.update({"enum": fitting} if fitting else {})
     elif kind == "array" and isinstance(new.get("items"), Mapping):
         new = _narrow_list(new, said)
@@ -139,7 +139,7 @@ def _narrow(schema: Any, said: _Said) -> Any:
 def _narrow_list(schema: dict[str, Any], said: _Said) -> dict[str, Any]:
     items = schema["items"]
     if _numeric(items) and len(said.numbers) <= MAX_LISTED:
-        runs = [run for run in _runs(said.numbers) if _valid(run, schema)]
+        runs = [run for run in _runs(said.numbers) if valid(run, schema)]
         if runs:
             return {**schema, "enum": runs}
     items = _narrow(items, said)
@@ -153,6 +153,6 @@ def _runs(values: list) -> list[list]:
     return [list(run) for run in dict.fromkeys(tuple(values[i:j]) for j in ends for i in range(j))]
 
 
-def _valid(value: Any, schema: Mapping[str, Any]) -> bool:
+def valid(value: Any, schema: Mapping[str, Any]) -> bool:
     from jsonschema import Draft202012Validator
     return Draft202012Validator(schema).is_valid(value)

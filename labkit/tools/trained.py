@@ -13,6 +13,7 @@ from typing import Any
 from labkit.tools import calling
 from labkit.tools.call import ToolCall
 from labkit.tools.constraint import Constraint
+from labkit.tools.grounding import valid
 from labkit.tools.tool import Tool
 
 FORMAT = "labkit-calls-1"
@@ -96,9 +97,7 @@ def missing(calls: Sequence[ToolCall], tools: Sequence[Tool]) -> list[tuple[str,
 
 
 def _may_be_null(parameters: Mapping[str, Any], name: str) -> bool:
-    from jsonschema import Draft202012Validator
-    schema = {"$defs": parameters.get("$defs", {}), "allOf": [parameters["properties"][name]]}
-    return Draft202012Validator(schema).is_valid(None)
+    return valid(None, {"$defs": parameters.get("$defs", {}), "allOf": [parameters["properties"][name]]})
 
 
 def question(gaps: Sequence[tuple[str, str]]) -> str:
