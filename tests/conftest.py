@@ -1,6 +1,8 @@
 """The real model, once; and a scripted one for what a real model cannot be made to do."""
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections import deque
 
@@ -9,6 +11,18 @@ import pytest
 import labkit as lk
 from labkit.backends.base import Backend, Capabilities, Chunk
 from labkit.backends.reply import Usage
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config):
+    """In CI, end at once: five native runtimes have threads in this process, and one may keep it from ending.
+
+    That an ordinary program ends is a test of its own, in tests/backends/test_llama_cpp.py.
+    """
+    if os.environ.get("CI") and (session := config.pluginmanager.get_plugin("session")):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(session.exitstatus)
 
 
 @pytest.fixture(scope="session")

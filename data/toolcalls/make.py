@@ -43,6 +43,7 @@ INSTRUCTIONS = (
 SPELLED = ("{tool}: {given}", "Use {tool} with {given}.", "{tool}, {given}", "Call {tool}. {given}.",
            "I need {tool}. The details: {given}.", "Please run {tool} for me ({given}).", "{tool} - {given}")
 GIVEN = ("{name} {words}", "{name}: {words}", "{name} = {words}", "{name} is {words}", "{words} as {name}")
+OWN_WORD = re.compile(r"\{[^}]*\}|\b([a-z]{5,})\b")  # of a wording; a slot is passed over
 JOINTS = ("{a} Also, {b}", "{a} And {b}", "{a} Then {b}", "First, {a} After that, {b}", "{a} {B}",
           "Two things: {a} {B}")
 
@@ -136,7 +137,8 @@ class Maker:
         tool = self.rng.choice(offered)
         made = getattr(self, f"_{kind}")(tool, offered)
         calls = [masks[name].call(arguments) for name, arguments in made[1]]
-        return Asked(_kind(kind, calls), self._noisy(made[0]), calls)
+        request = made[0].rstrip(".?") if self.rng.random() < 0.12 else made[0]
+        return Asked(_kind(kind, calls), request, calls)
 
     def _one(self, tool: ToolSpec, _) -> tuple[str, list]:
         text, calls = self._filled(tool, self.rng.choice(tool.requests))
@@ -191,7 +193,7 @@ class Maker:
         for slot in wording.slots:
             if slot not in values:
                 values[slot], words[slot] = self._drawn(tool, slot, values)
-        text = SLOT.sub(lambda m: words[m[1], int(m[2] or 1)], wording.text)
+        text = SLOT.sub(lambda m: words[m[1], int(m[2] or 1)], self._slipped(wording.text))
         n_calls = max((number for _, number in wording.slots), default=1)
         return text, [(tool.name, _arguments(tool, wording, values, n)) for n in range(1, n_calls + 1)]
 
@@ -211,13 +213,16 @@ class Maker:
             text = (text.rstrip(".?!") if after.islower() else text if text[-1] in ".?!" else f"{text}.") + after
         return text
 
-    def _noisy(self, text: str) -> str:
-        """Now and then without the last mark, or with a slip of the hand in a plain word."""
-        if self.rng.random() < 0.12:
-            text = text.rstrip(".?")
-        if self.rng.random() < 0.06:
-            text = _slip(text, self.rng)
-        return text
+    def _slipped(self, text: str) -> str:
+        """Now and then with a slip of the hand: two letters swapped, or one left out, in a lower-case word.
+
+        Values come later, into the slots: what is asked for must stand in the request as it is.
+        """
+        words = [m for m in OWN_WORD.finditer(text) if m[1]]
+        if not words or self.rng.random() >= 0.06:
+            return text
+        at = self.rng.choice(words).start() + self.rng.randrange(1, 4)
+        return text[:at] + (text[at + 1] + text[at] + text[at + 2:] if self.rng.random() < 0.5 else text[at + 1:])
 
 
 def _kind(wanted: str, calls: Sequence[Mapping[str, Any]]) -> str:
@@ -272,16 +277,6 @@ def _lower(text: str) -> str:
 
 def _plain(name: str) -> str:
     return re.sub(r"[_.]", " ", name)
-
-
-def _slip(text: str, rng: random.Random) -> str:
-    """Two letters swapped, or one left out, in a lower-case word."""
-    words = [m for m in re.finditer(r"\b[a-z]{5,}\b", text)]
-    if not words:
-        return text
-    word = rng.choice(words)
-    at = word.start() + rng.randrange(1, len(word[0]) - 2)
-    return text[:at] + (text[at + 1] + text[at] + text[at + 2:] if rng.random() < 0.5 else text[at + 1:])
 
 
 def write(split: str, groups: int, seed: int, file: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from labkit.backends.llama_engine import Engine
 from labkit.errors import ContextFull, LabkitError
+from labkit.models.llama import turn_lock
 
 LONGEST = 2048  # tokens of one text
 BATCH = 256     # tokens evaluated at a time: the library computes every token's scores, 200 kB each, beside its state
@@ -24,7 +25,7 @@ class Embedder:
     """llama.cpp's context for embeddings. Safe to call from several threads."""
 
     def __init__(self, engine: Engine):
-        self.c, self._lock = engine.c, threading.Lock()
+        self.c, self._lock = engine.c, turn_lock()
         self.limit = min(LONGEST, engine.context_length)
         self.width = self.c.llama_model_n_embd(engine._weights.model)
         params = self.c.llama_context_default_params()
@@ -39,7 +40,7 @@ class Embedder:
             raise LabkitError(f"No memory for an embedding context of {self.limit} tokens.")
         self._batch = self.c.llama_batch_init(BATCH, 0, 1)
         # The weights are among the arguments so that they outlive the context.
-        weakref.finalize(self, _free, self.c, self._batch, self._ctx, engine._weights)
+        weakref.finalize(self, _free, self.c, self._batch, self._ctx, engine._weights).atexit = False
 
     def vector(self, tokens: Sequence[int]) -> list[float]:
         """One text's vector (length 1). Raises ContextFull for a text of more than `limit` tokens."""

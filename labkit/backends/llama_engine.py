@@ -23,7 +23,7 @@ import numpy as np
 
 from labkit.backends import llama_adapter
 from labkit.errors import BadRequest, ContextFull, LabkitError, ModelFileError
-from labkit.models.llama import captured_log, library
+from labkit.models.llama import captured_log, library, turn_lock
 
 SLOTS = 24    # sequences; they share the context's cells, so a slot costs nothing until used
 HELD = 512    # tokens of sequences that are over, kept: attention pays for every cell in use
@@ -60,7 +60,7 @@ class Weights:
         self.c, self.path = library(), path
         self.model = _load(self.c, path, gpu_layers)
         self.adapters: dict[Path, int] = {}  # llama.cpp frees them with the model
-        weakref.finalize(self, self.c.llama_model_free, self.model)
+        weakref.finalize(self, self.c.llama_model_free, self.model).atexit = False  # a thread may still use it
 
 
 class Engine:
@@ -68,7 +68,7 @@ class Engine:
 
     def __init__(self, weights: Weights, context_length: int, threads: int, adapter: Path | None = None):
         self._weights, self.c, self.path = weights, weights.c, weights.path
-        self._lock = threading.RLock()
+        self._lock = turn_lock()
         self._clock = itertools.count(1)
         self.vocab = self.c.llama_model_get_vocab(weights.model)
         self.n_vocab = self.c.llama_vocab_n_tokens(self.vocab)
@@ -83,7 +83,7 @@ class Engine:
         self._batch = self.c.llama_batch_init(BATCH, 0, 1)
         self._slots = [Slot(seq) for seq in range(SLOTS)]
         # The weights are among the arguments so that they outlive the context.
-        weakref.finalize(self, _free, self.c, self._batch, self._ctx, weights)
+        weakref.finalize(self, _free, self.c, self._batch, self._ctx, weights).atexit = False
 
     def _new_context(self, threads: int):
         params = self.c.llama_context_default_params()

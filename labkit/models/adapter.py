@@ -34,7 +34,6 @@ class Settings:
 
     rank: int = 32
     alpha: int = 32              # the adapter is scaled by alpha / rank: so the best rate hardly depends on the rank
-    dropout: float = 0.0
     rate: float = 1.8e-3         # highest learning rate; rises over `warmup` steps, then falls as a cosine
     warmup: int = 40
     batch_tokens: int = 2600     # of a step, with the padding

@@ -1,9 +1,12 @@
 """llama.cpp's library, loaded once and the right way: quiet, and a good neighbour."""
 from __future__ import annotations
 
+import atexit
 import ctypes
 import logging
 import os
+import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -22,6 +25,25 @@ def library():
     import llama_cpp
     logging.getLogger("llama-cpp-python").setLevel(logging.CRITICAL)
     return llama_cpp
+
+
+_turns: weakref.WeakSet = weakref.WeakSet()
+
+
+def turn_lock():
+    """A lock to hold while llama.cpp computes. When the process ends, it is taken for good.
+
+    A thread of the background would go on computing while the library is taken apart under it: a crash at exit.
+    """
+    lock = threading.RLock()
+    _turns.add(lock)
+    return lock
+
+
+@atexit.register
+def _halt() -> None:
+    for lock in list(_turns):
+        lock.acquire(timeout=10)  # a step takes less than a second
 
 
 class Log:

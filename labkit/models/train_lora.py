@@ -16,6 +16,7 @@ import sys
 import time
 from pathlib import Path
 
+import fused
 import shared_prefix
 import torch
 from torch.nn import functional as F
@@ -61,8 +62,10 @@ def adapted(s: dict):
     from transformers import AutoModelForCausalLM
     device = "cuda" if torch.cuda.is_available() else "cpu"
     base = AutoModelForCausalLM.from_pretrained(s["model"], dtype=torch.bfloat16, attn_implementation=attention())
-    config = LoraConfig(r=s["rank"], lora_alpha=s["alpha"], target_modules=list(TARGETS), lora_dropout=s["dropout"])
-    return get_peft_model(base, config, autocast_adapter_dtype=False).to(device)
+    config = LoraConfig(r=s["rank"], lora_alpha=s["alpha"], target_modules=list(TARGETS))
+    model = get_peft_model(base, config, autocast_adapter_dtype=False).to(device)
+    fused.fuse(model)
+    return model
 
 
 def attention() -> str:
@@ -131,16 +134,15 @@ class Run:
 
     def _loss(self, batch: list[dict]):
         """Mean negative log-likelihood (nats) of the answers' tokens."""
-        logits, targets = self._guess(batch)
-        return F.cross_entropy(logits.float(), targets)
+        return fused.AnswerLoss.apply(*self._read(batch))
 
-    def _guess(self, batch: list[dict]):
-        """(logits, targets) of the answers' tokens."""
+    def _read(self, batch: list[dict]):
+        """(hidden states that guess the answers' tokens, the output layer's weights, those tokens)."""
         row = shared_prefix.row(batch).to(self.device)
         body = self.model.base_model.model
         hidden = body.model(input_ids=row.ids, position_ids=row.positions, blocks=row.blocks, use_cache=False,
                             attention_mask=torch.zeros(1, 1, 1, 1))[0]  # the blocks have their own
-        return body.lm_head(hidden[0][row.inputs]), row.targets  # only where an answer is written
+        return hidden[0][row.inputs], body.lm_head.weight, row.targets
 
     def _stale(self, valid: list[dict]) -> bool:
         """Look at the validation groups, keep the best adapter so far and a checkpoint; whether to stop."""
@@ -162,7 +164,8 @@ class Run:
         losses, right = [], []
         for start in range(0, len(groups), 4):
             batch = groups[start:start + 4]
-            logits, targets = self._guess(batch)
+            hidden, head, targets = self._read(batch)
+            logits = hidden @ head.T
             losses.append(F.cross_entropy(logits.float(), targets).item())
             lengths = [len(answer) for group in batch for _, answer in group["turns"]]
             right += [part.all().item() for part in (logits.argmax(-1) == targets).split(lengths)]

@@ -3,7 +3,7 @@
 #
 # In lesson 02 a constraint made every call of our model valid, and still half of them were wrong. The rest has to
 # be learned. The claim of this lesson: *a small model that is trained for one task beats a larger one that is not.*
-# You train one yourself, in about a minute, and then measure one that was trained for longer.
+# You train one yourself, in less than a minute, and then measure one that was trained for longer.
 
 # %%
 import random
@@ -74,25 +74,27 @@ tools = [book_repair, order_part, repair_status]
 # %%
 VALUES = {
     "bike": ["red tandem", "cargo bike", "old racer", "folding bike", "blue city bike", "kids' bike"],
-    "problem": ["flat tyre", "broken spoke", "loose chain", "squeaking brake", "bent wheel", "stuck gear"],
+    "problem": ["flat tyre", "broken spoke", "loose chain", "squeaking brake", "bent wheel"],
     "day": ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"],
     "part": ["inner tube", "brake pad", "saddle", "pedal", "bell", "rear light", "chain link"],
     "quantity": list(range(2, 40)), "ticket": [f"R-{n}" for n in range(1000, 9999, 7)],
 }
 SEEN = {
-    "book_repair": ["My {bike} has a {problem}. Can I bring it on {day}?", "{bike}, {problem}, {day} please",
-                    "Book a repair for the {bike} on {day}: {problem}.", "On {day} I'd like you to mend a {problem} "
-                    "on my {bike}."],
-    "order_part": ["Order {quantity} of the {part}.", "We need {quantity} more {part}s, please order them.",
-                   "{part}, {quantity} pieces", "Get me {quantity} x {part}."],
+    "book_repair": ["My {bike} has a {problem}. Can I bring it on {day}?",
+                    "{bike}, {problem}, {day} please", "Book a repair for the {bike} on {day}: {problem}.",
+                    "On {day} I'd like you to mend a {problem} on my {bike}."],
+    "order_part": ["Order {quantity} of the {part}.", "{part}, {quantity} pieces",
+                   "We need {quantity} more {part}s, please order them.", "Get me {quantity} x {part}."],
     "repair_status": ["How far is {ticket}?", "Is repair {ticket} done?", "status {ticket}",
                       "I'm asking about my bike, number {ticket}."],
-    None: ["Thanks, see you!", "Do you sell helmets?", "What a lovely shop!", "How often should I oil a chain?"],
+    None: ["Thanks, see you!", "Do you sell helmets?", "What a lovely shop!",
+           "How often should I oil a chain?"],
 }
 HELD_BACK = {
-    "book_repair": ["There's a {problem} on the {bike}, is {day} possible?", "Please put my {bike} down for {day}, "
-                    "it has a {problem}."],
-    "order_part": ["Could you order {quantity} pieces of {part}?", "I'm running out of {part}s. Buy {quantity}."],
+    "book_repair": ["There's a {problem} on the {bike}, is {day} possible?",
+                    "Please put my {bike} down for {day}, it has a {problem}."],
+    "order_part": ["Could you order {quantity} pieces of {part}?",
+                   "I'm running out of {part}s. Buy {quantity}."],
     "repair_status": ["Any news about {ticket}?", "Can I collect {ticket} yet?"],
     None: ["Is cycling good for the knees?", "Good morning!"],
 }
@@ -152,7 +154,8 @@ inputs, outputs, rank = 576, 1536, 8
 W = np.zeros((outputs, inputs))
 A, B = np.ones((rank, inputs)), np.ones((outputs, rank))
 print("W + BA has the shape of W:", (W + B @ A).shape)
-print(f"W has {W.size} numbers, A and B together {A.size + B.size}: {W.size / (A.size + B.size):.0f} times fewer")
+print(f"W has {W.size} numbers, A and B together {A.size + B.size}:",
+      f"{W.size / (A.size + B.size):.0f} times fewer")
 
 # %% [markdown]
 # ## What it learns from
@@ -177,8 +180,10 @@ for request, calls in make_examples(SEEN, 192, seed=2):
 print(len(book), "corrections. The file begins:", book.path.read_text("utf-8")[:60], "…")
 
 # %% [markdown]
-# Now train: half a minute, and some seconds to load the model. The loss falls while you watch. How many of the 24 will
-# be right then?
+# ## A learning agent
+# Now train, in rounds, as the shop would every evening: on all corrections so far, ten seconds, from where the last
+# round ended. After each round the same 24 requests are asked again. The untrained model is the fixed line to beat.
+# How many will be right after the third round?
 
 # %%
 guess = None  # your guess, 0 to 24
@@ -186,21 +191,37 @@ view = TrainingView()
 view
 
 # %%
-if can_train:
-    settings = Settings(rank=8, rate=3e-3, warmup=4, batch_tokens=800, passes=3, steps=60, seconds=25, report=2,
+def learn(n, start):
+    """An adapter trained on the first n corrections, from another one or from nothing."""
+    seen = [{"request": r, "calls": c} for r, c in make_examples(SEEN, 8, seed=4)]
+    valid = examples.made({"tools": [tool.to_openai()["function"] for tool in tools], "asked": seen})
+    settings = Settings(rank=8, rate=3e-3, warmup=4, batch_tokens=800, passes=3, seconds=10, report=2,
                         check=1000)
-    done = specialise(book.examples(), folder / "bikes.gguf", valid=[examples.made({
-        "tools": [tool.to_openai()["function"] for tool in tools],
-        "asked": [{"request": r, "calls": c} for r, c in make_examples(SEEN, 8, seed=4)]})],
-        settings=settings, on_event=view)
+    return specialise(book.examples()[:n // 8], folder / f"after_{n}.gguf", valid=[valid], start=start,
+                      settings=settings, on_event=view).path
+
+
+curve = {0: before}
+if can_train:
+    path = None
+    for n in (64, 128, 192):
+        path = learn(n, path)
+        mine = lk.connect(adapter=path)
+        curve[n] = count_right(mine)
+        print(f"after {n} corrections: {curve[n]} of 24 right")
     print(view.text())
 
 # %%
+figure, axes = plt.subplots(figsize=(5.5, 3))
+axes.axhline(before, linestyle="--", color="gray", label="untrained")
+axes.plot(list(curve), list(curve.values()), "o-", color="black", label="learning from corrections")
+axes.set(xlabel="corrections", ylabel="right, of 24 requests", ylim=(0, 25), xticks=list(curve))
+axes.legend(loc="lower right")
+alt(figure, "Right of 24: " + ", ".join(f"{n} after {k} corrections" for k, n in curve.items()) + ".")
 if can_train:
-    mine = lk.connect(adapter=done.path)
-    after = count_right(mine)
-    predict("Right after a minute of training", guess, after, "of 24")
-    print(f"The adapter has {done.path.stat().st_size / 1e6:.1f} MB. The model has 98.")
+    after = curve[192]
+    predict("Right after three rounds", guess, after, "of 24")
+    print(f"The adapter has {path.stat().st_size / 1e6:.1f} MB. The model has 98.")
     assert after > before
 
 # %% [markdown]
@@ -300,7 +321,8 @@ share_right = [np.mean([right for _, right in part]) for part in thirds]
 figure, axes = plt.subplots(figsize=(4.2, 3.2))
 axes.plot([0, 1], [0, 1], ":", color="gray", label="as sure as right")
 axes.plot(mean_confidence, share_right, "o-", color="black", label="measured, 9 or 10 answers a point")
-axes.set(xlabel="confidence (probability of the answer)", ylabel="share right", xlim=(0, 1.02), ylim=(0, 1.02))
+axes.set(xlabel="confidence (probability of the answer)", ylabel="share right",
+         xlim=(0, 1.02), ylim=(0, 1.02))
 axes.legend(loc="lower right")
 alt(figure, "Share right by confidence: " + ", ".join(
     f"{r:.0%} at {c:.2f}" for c, r in zip(mean_confidence, share_right, strict=True)) + ".")
@@ -314,7 +336,7 @@ alt(figure, "Share right by confidence: " + ", ".join(
 # with it.
 
 # %%
-prose = (data_folder("adapters") / "README.md").read_text("utf-8")   # what the course says of its adapter
+prose = (data_folder("adapters") / "README.md").read_text("utf-8")   # on its adapter
 
 
 def perplexity(engine):
@@ -325,7 +347,8 @@ def perplexity(engine):
 idle, active = perplexity(ours.backend.engine), perplexity(ours.backend.trained_engine)
 print(f"perplexity without the adapter {idle:.1f}, with it {active:.1f} ({active / idle - 1:+.0%})")
 assert perplexity(plain.backend.engine) == idle
-assert ours.chat("What is the capital of France?").text == plain.chat("What is the capital of France?").text
+question = "What is the capital of France?"
+assert ours.chat(question).text == plain.chat(question).text
 
 # %% [markdown]
 # A specialist pays for what it knows with what it forgets. Keeping the two apart costs a few megabytes, and a second

@@ -213,3 +213,31 @@ def test_ctrl_c_in_mid_answer_leaves_the_model_usable_at_once():
                           text=True, timeout=300)
     assert told.returncode == 0, told.stderr
     assert told.stdout.strip() == "usable"
+
+
+LEFT_RUNNING = """
+    import threading, time
+    import labkit as lk
+    slm = lk.connect()
+    def find(where: str) -> str:
+        "Find somebody."
+    def talk():
+        while True:
+            slm.chat("Tell me a long story.")
+    def call():
+        while True:
+            slm.chat("Find Bob in Oslo.", tools=[lk.tool(find)], max_tokens=50)
+    def embed():
+        while True:
+            slm.backend.embed(["Where is it? " * 50])
+    for work in (talk, call, embed):
+        threading.Thread(target=work, daemon=True).start()
+    time.sleep(3)
+    print("done")
+"""
+
+
+def test_a_process_ends_while_the_model_is_busy_in_the_background():
+    told = subprocess.run([sys.executable, "-c", textwrap.dedent(LEFT_RUNNING)], capture_output=True,
+                          text=True, timeout=60)
+    assert (told.returncode, told.stdout, told.stderr) == (0, "done\n", "")
