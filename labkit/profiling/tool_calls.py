@@ -151,7 +151,10 @@ def _ask(chat, mode: str, case: Case) -> tuple[bool, float]:
 
 
 class OnlyAsked:
-    """A model that is shown its tools in the prompt and asked for JSON. What is no such JSON counts as words."""
+    """A model that is shown its tools in the prompt and asked for JSON. What is no such JSON counts as words.
+
+    An answer that begins with anything else is broken off: it would go on for long, and count as words.
+    """
 
     def __init__(self, chat):
         self._chat, self.model = chat, chat.model
@@ -160,8 +163,11 @@ class OnlyAsked:
         listed = "\n".join(json.dumps(tool["function"]) for tool in tools)
         system = (f"You can call these tools:\n{listed}\nAnswer with a JSON list of calls, "
                   '[{"name": "...", "arguments": {...}}], or in words when no tool fits.')
-        reply = self._chat.chat([{"role": "system", "content": system}, *messages], max_tokens=max_tokens)
-        return replace(reply, tool_calls=_calls(reply.text))
+        with self._chat.stream([{"role": "system", "content": system}, *messages], max_tokens=max_tokens) as stream:
+            for _ in stream:
+                if stream.so_far.text.lstrip()[:1] not in ("", "[", "{"):
+                    stream.stop()
+            return replace(stream.so_far, tool_calls=_calls(stream.so_far.text))
 
 
 def _calls(text: str) -> list[ToolCall]:
