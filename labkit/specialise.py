@@ -5,6 +5,7 @@ Puts together what the parts do: examples (labkit.tools.examples) become texts, 
 """
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 from labkit.errors import BadRequest
 from labkit.models.adapter import OnEvent, Settings, Trained, train
+from labkit.models.adapter_file import TOOLS
 from labkit.models.search import Search
 from labkit.models.search import search as run_search
 from labkit.tools import examples, trained
@@ -29,7 +31,9 @@ def specialise(given: Sequence[Examples] | str | Path, target: str | Path, *,
     environment or the model's hf form is missing, LabkitError when the training fails.
     """
     rows, kept = _split(given, valid)
+    known = trained.fingerprints(tool for row in rows for tool in row.tools)
     return train(examples.lines(rows), examples.lines(kept), Path(target), settings, format=trained.FORMAT,
+                 about={TOOLS: json.dumps(known)} if known else None,
                  start=Path(start) if start else None, on_event=on_event)
 
 

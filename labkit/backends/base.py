@@ -6,7 +6,7 @@ A backend turns a `Request` into `Chunk`s and knows nothing of tools, agents or 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, ClassVar
@@ -82,6 +82,7 @@ class Backend(ABC):
     name: str   # as in connect(name)
     model: str  # what the runtime calls the model
     requires: ClassVar[dict[str, str]] = {}  # module it imports: the package to install
+    trained_on: Mapping[str, str] = {}  # tools its adapter knows by name; see labkit.tools.trained.fingerprints
 
     @property
     @abstractmethod

@@ -15,7 +15,7 @@ from labkit.backends.stream import Stream
 from labkit.backends.tool_turn import ToolTurn
 from labkit.backends.trained_turn import TrainedTurn
 from labkit.errors import BadRequest, IncompleteOutput
-from labkit.tools import calling
+from labkit.tools import calling, trained
 from labkit.tools.constraint import Constraint
 from labkit.tools.messages import normalise
 from labkit.tools.schema import bounded
@@ -76,9 +76,11 @@ class Chat:
         if self.capabilities.tools:
             return self._tool_stream(NativeTurn(
                 self.backend, messages, offered, mode, parallel_tool_calls, checked))
-        trained = self.capabilities.trained
-        ground = not trained if grounded is None else grounded
-        return self._tool_stream((TrainedTurn if trained else ToolTurn)(
+        is_trained = self.capabilities.trained
+        if is_trained:
+            trained.warn_of_changes(offered, self.backend.trained_on)
+        ground = not is_trained if grounded is None else grounded
+        return self._tool_stream((TrainedTurn if is_trained else ToolTurn)(
             self.backend, messages, offered, mode, parallel_tool_calls, ground, checked))
 
     async def achat(self, conversation: Conversation, **arguments) -> Reply:

@@ -16,6 +16,7 @@ from labkit.backends.options import check_whole
 from labkit.backends.reply import Usage
 from labkit.backends.sampling import Sampler
 from labkit.errors import BackendUnavailable, BadRequest, ContextFull
+from labkit.models import adapter_file
 from labkit.tools.trained import FORMAT
 
 _owners = itertools.count(1)
@@ -61,6 +62,10 @@ class LlamaCpp(Backend):
     def trained_engine(self):
         """The engine with the adapter for tool calls."""
         return self.engine and self._with_adapter()
+
+    @cached_property
+    def trained_on(self) -> dict[str, str]:
+        return adapter_file.trained_on(self._adapter) if self._adapter else {}
 
     def close(self) -> None:
         self._engine = self._with_adapter = None

@@ -60,12 +60,14 @@ class Trained:
 
 
 def train(lines: Iterable[Line], valid: Iterable[Line], target: Path, settings: Settings | None = None, *,
-          format: str, start: Path | None = None, on_event: OnEvent | None = None) -> Trained:
+          format: str, about: Mapping[str, str] | None = None, start: Path | None = None,
+          on_event: OnEvent | None = None) -> Trained:
     """Train on `lines`, keep what does best on `valid`, and write it to `target`.
 
-    format: what the answers look like; kept in the file, for whoever loads it. start: an adapter of the same rank
-    to go on from; None begins with one that changes nothing. on_event gets what train_lora.py
-    reports: {"event": "step" | "valid" | "resumed" | "nan" | "early stop" | "done", …}.
+    format: what the answers look like; kept in the file, for whoever loads it. about: what else the file should say
+    of itself, by GGUF key. start: an adapter of the same rank to go on from; None begins with one that changes
+    nothing. on_event gets what train_lora.py reports:
+    {"event": "step" | "valid" | "resumed" | "nan" | "early stop" | "done", …}.
     Raises ModelFileError or LabkitError when the data are empty or the training fails.
     """
     settings = settings or Settings()
@@ -85,24 +87,24 @@ def train(lines: Iterable[Line], valid: Iterable[Line], target: Path, settings: 
     if not (folder / "best.pt").is_file():
         shutil.rmtree(folder)
         raise LabkitError("The loss was no number from the beginning. Train with a lower rate.")
-    export(folder / "best.pt", target, settings, format)
+    export(folder / "best.pt", target, settings, {"labkit.format": format, **(about or {})})
     done, looks = events[-1], [(e["step"], e["loss"], e["right"]) for e in events if e["event"] == "valid"]
     shutil.rmtree(folder)
     return Trained(target, done["step"], done["seconds"], tuple(looks))
 
 
-def export(weights: Path, target: Path, settings: Settings, format: str) -> None:
+def export(weights: Path, target: Path, settings: Settings, about: Mapping[str, str]) -> None:
     """Write weights of train_lora.py as a GGUF adapter, whole or not at all."""
     config = json.loads((workshop.require("hf") / "config.json").read_text(encoding="utf-8"))
     card = {"alpha": settings.alpha, "heads": config["num_attention_heads"], "kv_heads": config["num_key_value_heads"],
-            "metadata": {"general.name": f"{NAME} tool calls", "labkit.base": NAME, "labkit.format": format}}
+            "metadata": {"general.name": f"{NAME} tool calls", "labkit.base": NAME, **about}}
     with atomic_file(target) as part:
-        about = part.with_suffix(".json")
-        about.write_text(json.dumps(card), encoding="utf-8")
+        said = part.with_suffix(".json")
+        said.write_text(json.dumps(card), encoding="utf-8")
         try:
-            code, tail = stream(environment("workshop").command("export_lora.py", weights, about, part), lambda _: None)
+            code, tail = stream(environment("workshop").command("export_lora.py", weights, said, part), lambda _: None)
         finally:
-            about.unlink()
+            said.unlink()
         if code:
             raise ModelFileError("The adapter could not be written:\n" + "\n".join(tail))
 

@@ -1,6 +1,7 @@
 """The file of an adapter: found, and judged by what it says of itself, without a runtime."""
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from labkit.data import data_folder
@@ -9,6 +10,7 @@ from labkit.models.embedded import NAME
 from labkit.models.merge_gguf import texts
 
 COURSE = "course"  # in place of a file: the course's own
+TOOLS = "labkit.tools"  # in the header: the tools it was trained on, as JSON
 
 
 def course() -> Path:
@@ -38,6 +40,14 @@ def check_format(path: Path, format: str) -> None:
     if (other := said(path).get("labkit.format", "")) != format:
         raise ModelFileError(f"{path.name} was trained on prompts of the form {other or 'unknown'}, and this labkit "
                              f"writes {format}. Train it again: labkit specialise")
+
+
+def trained_on(path: Path) -> dict[str, str]:
+    """The tools that an adapter was trained on, by name, as labkit.tools.trained.fingerprints gives them."""
+    try:
+        return dict(json.loads(said(path).get(TOOLS, "{}")))
+    except (ValueError, TypeError) as error:
+        raise ModelFileError(f"{path.name} does not say which tools it knows: {error}.") from error
 
 
 def said(path: Path) -> dict[str, str]:

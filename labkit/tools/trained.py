@@ -6,8 +6,10 @@ here must train the adapter again; its metadata names FORMAT.
 """
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from labkit.tools import calling
@@ -17,6 +19,7 @@ from labkit.tools.grounding import valid
 from labkit.tools.tool import Tool
 
 FORMAT = "labkit-calls-1"
+MOST_KNOWN = 64  # an adapter that was trained on more tools has learned to read them, not to know them
 
 
 def prompt(tools: Sequence[Tool], instructions: str = "") -> str:
@@ -29,6 +32,20 @@ def outline(tool: Tool) -> str:
     required = tool.parameters.get("required", ())
     lines = [_line(name, schema, name in required) for name, schema in tool.parameters.get("properties", {}).items()]
     return "\n".join([f"{tool.name}: {_text(tool.description)}", *lines])
+
+
+def fingerprints(tools: Iterable[Tool]) -> dict[str, str]:
+    """What an adapter keeps of the tools it was trained on, by name: a hash of how the model read each."""
+    known = {tool.name: hashlib.sha256(outline(tool).encode()).hexdigest()[:12] for tool in tools}
+    return known if len(known) <= MOST_KNOWN else {}
+
+
+def warn_of_changes(tools: Iterable[Tool], known: Mapping[str, str]) -> None:
+    """Warn of tools that go by a name the adapter knows, but read otherwise than in its training."""
+    names = [name for name, now in fingerprints(tools).items() if known.get(name, now) != now]
+    if names:
+        warnings.warn(f"{', '.join(names)}: changed since the adapter was trained, which may call what was there then. "
+                      "Train it again with new examples: labkit specialise", stacklevel=4)
 
 
 def _line(name: str, schema: Mapping[str, Any], required: bool) -> str:

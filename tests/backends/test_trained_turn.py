@@ -1,11 +1,14 @@
 """A turn of a model that was trained to call tools: what is made of what it writes."""
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import pytest
 
 import labkit as lk
+from labkit.tools import trained
+from labkit.tools.tool import from_openai
 
 
 @lk.tool
@@ -70,6 +73,22 @@ def test_several_calls_only_when_they_are_allowed(script, scripted_slm):
     script.enqueue(two)
     reply = scripted_slm.chat("Nori and Oslo for 2", tools=[book], parallel_tool_calls=True)
     assert [call.arguments["place"] for call in reply.tool_calls] == ["Nori", "Oslo"]
+
+
+def test_a_tool_that_changed_since_the_training_is_named(script, scripted_slm):
+    script.trained_on = trained.fingerprints([book]) | {"absent": "x"}
+    script.enqueue(CALL)
+    with warnings.catch_warnings(action="error"):
+        scripted_slm.chat("Nori for 2", tools=[book])
+    now = from_openai({**book.to_openai()["function"], "description": "Book a table for lunch."})
+    script.enqueue(CALL)
+    with pytest.warns(UserWarning, match="^book: changed since the adapter was trained.*labkit specialise"):
+        assert scripted_slm.chat("Nori for 2", tools=[now]).tool_calls
+
+
+def test_an_adapter_of_many_tools_knows_none_by_name():
+    many = [from_openai({"name": f"tool_{n}", "parameters": {"type": "object"}}) for n in range(65)]
+    assert trained.fingerprints(many) == {} and len(trained.fingerprints(many[1:] * 2)) == 64
 
 
 def test_a_call_that_was_cut_is_an_error(script, scripted_slm):

@@ -1,6 +1,7 @@
 """Training an adapter, for real, on a handful of examples: what comes out, what is refused, what survives a kill."""
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from labkit.models import adapter
 from labkit.models.adapter import Settings
 from labkit.models.environments import environment
 from labkit.tools import examples, trained
+from labkit.tools.tool import from_openai
 
 PING = {"name": "ping", "description": "Is a machine up?", "parameters": {
     "type": "object", "required": ["host"], "properties": {"host": {"type": "string"}}}}
@@ -32,7 +34,8 @@ def usable():
 
 
 def train(target, settings=QUICK, words="Is {} up?", **more):
-    return adapter.train(lines(words), lines("{} up?"), target, settings, format=trained.FORMAT, **more)
+    return adapter.train(lines(words), lines("{} up?"), target, settings, format=trained.FORMAT,
+                         about={"labkit.tools": json.dumps(trained.fingerprints([from_openai(PING)]))}, **more)
 
 
 def test_it_learns_is_loaded_and_leaves_chat_as_it_was(tmp_path):
@@ -43,8 +46,10 @@ def test_it_learns_is_loaded_and_leaves_chat_as_it_was(tmp_path):
     assert 100_000 < done.path.stat().st_size < 5_000_000 and list(tmp_path.iterdir()) == [done.path]
     with lk.connect(adapter=done.path) as mine, lk.connect(adapter=None) as slm:
         assert mine.capabilities.trained and not slm.capabilities.trained
-        reply = mine.chat("Is epsilon up?", tools=[lk.tool(ping)], tool_choice="required")
+        reply = mine.chat("Is epsilon up?", tools=[PING], tool_choice="required")
         assert reply.tool_calls[0].name == "ping" and 0 < reply.confidence <= 1
+        with pytest.warns(UserWarning, match="ping: changed since the adapter was trained"):
+            mine.chat("Is epsilon up?", tools=[{**PING, "description": "Is a ship at sea?"}], max_tokens=60)
         question = "What is the capital of France?"
         assert mine.chat(question, max_tokens=8).text == slm.chat(question, max_tokens=8).text
 
@@ -78,11 +83,6 @@ def test_a_file_that_is_no_adapter_is_refused(tmp_path):
     (tmp_path / "wrong.gguf").write_bytes(b"GGUF, or so it says")
     with pytest.raises(lk.ModelFileError, match="wrong.gguf could not be loaded as an adapter"):
         lk.connect(adapter=tmp_path / "wrong.gguf")
-
-
-def ping(host: str) -> str:
-    """Is a machine up?"""
-    return "up"
 
 
 @pytest.mark.parametrize("key, value, said", [
