@@ -7,7 +7,7 @@ from pathlib import Path
 from labkit.data import data_folder
 from labkit.errors import ModelFileError
 from labkit.models.embedded import NAME
-from labkit.models.merge_gguf import texts
+from labkit.models.gguf_file import texts
 
 COURSE = "course"  # in place of a file: the course's own
 TOOLS = "labkit.tools"  # in the header: the tools it was trained on, as JSON

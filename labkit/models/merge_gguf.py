@@ -1,57 +1,18 @@
 """Merge an adapter into a model's weights: `python merge_gguf.py SOURCE.gguf ADAPTER.gguf TARGET.gguf`.
 
-For runtimes that load no adapter. Runs inside the workshop environment; only `texts` needs nothing of it. What the
+For runtimes that load no adapter. Runs inside the workshop environment; only `why_not` needs nothing of it. What the
 adapter changes is decoded, changed in float32 and written as F16; all else is copied, the metadata too. Prints
 lines of the form "FRACTION what is being done".
 """
 from __future__ import annotations
 
-import struct
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO
 
-# GGUF's numbers for the types of a value: how struct calls them.
-NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-TEXT, LIST = 8, 9
-LONGEST = 2**24  # bytes of a text: more is a damaged file
 KEPT = ("labkit.base", "labkit.format")  # what the merged file says as its adapter did
 OWN = ("general.architecture", "general.file_type")  # what it says for itself
 SIDES = (".lora_a", ".lora_b")
-
-
-def texts(path: str | Path) -> dict[str, str]:
-    """What a GGUF says of itself in words, by key. Raises ValueError for another file or a damaged one."""
-    try:
-        with open(path, "rb") as file:
-            magic, _, _, count = _take(file, "4sIQQ")
-            if magic != b"GGUF":
-                raise ValueError("it is not a GGUF file")
-            pairs = [(_text(file), _value(file, *_take(file, "I"))) for _ in range(count)]
-    except (struct.error, KeyError) as error:
-        raise ValueError("its header is damaged") from error
-    return {key: value for key, value in pairs if isinstance(value, str)}
-
-
-def _take(file: BinaryIO, form: str) -> tuple:
-    return struct.unpack(f"<{form}", file.read(struct.calcsize(f"<{form}")))
-
-
-def _text(file: BinaryIO) -> str:
-    [length] = _take(file, "Q")
-    if length > LONGEST:
-        raise ValueError("its header is damaged")
-    return file.read(length).decode("utf-8")
-
-
-def _value(file: BinaryIO, kind: int):
-    if kind == TEXT:
-        return _text(file)
-    if kind == LIST:
-        of, count = _take(file, "IQ")
-        return [_value(file, of) for _ in range(count)]
-    return _take(file, NUMBERS[kind])[0]
 
 
 def why_not(source: Mapping[str, str], adapter: Mapping[str, str]) -> str | None:
@@ -68,12 +29,12 @@ def why_not(source: Mapping[str, str], adapter: Mapping[str, str]) -> str | None
 
 def main(source: str, adapter: str, target: str) -> None:
     say(0.0, "Reading the weights")
-    about = texts(adapter)
-    if reason := why_not(texts(source), about):
-        raise SystemExit(f"{Path(adapter).name} cannot be merged: {reason}.")
     import gguf
-    base = gguf.GGUFReader(source)
-    changes, writer = read_changes(adapter), gguf.GGUFWriter(target, "llama")
+    base, change = gguf.GGUFReader(source), gguf.GGUFReader(adapter)
+    about = texts(change)
+    if reason := why_not(texts(base), about):
+        raise SystemExit(f"{Path(adapter).name} cannot be merged: {reason}.")
+    changes, writer = read_changes(change), gguf.GGUFWriter(target, "llama")
     copy_metadata(base, writer)
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
     for key in KEPT:
@@ -91,13 +52,17 @@ def say(fraction: float, text: str) -> None:
     print(f"{fraction:.2f} {text}", flush=True)
 
 
-def read_changes(path: str) -> dict[str, tuple]:
+def texts(reader) -> dict[str, str]:
+    """What a file says of itself in words, by key."""
+    return {field.name: field.contents() for field in reader.fields.values() if field.types[0].name == "STRING"}
+
+
+def read_changes(reader) -> dict[str, tuple]:
     """(A: (rank, in), B: (out, rank), scale) by the name of the tensor that becomes W + scale · B @ A.
 
     The rows of queries and keys lie as they do in the model's GGUF: nothing is to be put in another order.
     """
     import gguf
-    reader = gguf.GGUFReader(path)
     found = {tensor.name: gguf.quants.dequantize(tensor.data, tensor.tensor_type) for tensor in reader.tensors}
     alpha = reader.fields["adapter.lora.alpha"].contents()
     changes = {}

@@ -16,7 +16,7 @@ import labkit as lk
 from labkit.backends.mlx import Mlx
 from labkit.backends.onnx import Onnx
 from labkit.cli import app
-from labkit.models import adapter_file, merge_gguf, workshop
+from labkit.models import adapter_file, gguf_file, merge_gguf, workshop
 from labkit.models.embedded import NAME, default_model, wheel_file
 from labkit.models.environments import environment
 from labkit.models.private_environment import stream
@@ -138,7 +138,7 @@ def test_a_merged_model_is_trained_and_takes_no_adapter_on_top(made):
         lk.connect(model=file, adapter=adapter)
     with pytest.raises(lk.ModelFileError, match="is a model, not an adapter"):
         form_of("onnx", adapter=file)
-    assert "in its weights already" in merge_gguf.why_not(merge_gguf.texts(file), SAYS)
+    assert "in its weights already" in merge_gguf.why_not(gguf_file.texts(file), SAYS)
 
 
 def test_the_form_says_what_it_was_made_with_and_the_next_is_made_from_it(made, tmp_path, monkeypatch):
@@ -198,13 +198,13 @@ def test_an_adapter_is_judged_by_what_both_files_say(model, adapter, found):
 
 
 def test_the_texts_of_a_header_are_those_that_were_written(tmp_path):
-    assert merge_gguf.texts(header(tmp_path / "mine.gguf")) == SAYS
-    assert merge_gguf.texts(wheel_file())["general.size_label"] == "135M"
+    assert gguf_file.texts(header(tmp_path / "mine.gguf")) == SAYS
+    assert gguf_file.texts(wheel_file())["general.size_label"] == "135M"
 
 
 @pytest.mark.parametrize("content, said", [
-    (b"GGUF, or so it says", "damaged"), (b"", "damaged"), (b"PK\3\4" * 9, "not a GGUF"),
-    (struct.pack("<4sIQQQ", b"GGUF", 3, 0, 1, 2**60), "damaged"), (b"GGUF" + b"\xff" * 60, "damaged"),
+    (b"GGUF, or so it says", "version"), (b"", "not begin with GGUF"), (b"PK\3\4" * 9, "not begin with GGUF"),
+    (struct.pack("<4sIQQQ", b"GGUF", 3, 0, 1, 2**60), "follow"), (b"GGUF" + b"\xff" * 60, "version"),
 ])
 def test_a_file_that_is_no_adapter_is_refused(tmp_path, content, said):
     (tmp_path / "wrong.gguf").write_bytes(content)
