@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
@@ -50,24 +50,29 @@ class Log:
     """What llama.cpp said at level error while the block ran."""
 
     def __init__(self) -> None:
-        self.lines: list[str] = []
+        self.errors: list[str] = []
 
     def reason(self) -> str:
         """The first error line, without the C++ function's name."""
-        first = next((line for line in self.lines if line.strip()), "llama.cpp gave no reason")
+        first = next((line for line in self.errors if line.strip()), "llama.cpp gave no reason")
         return first.strip().split(": ", 1)[-1]
 
 
 @contextmanager
-def captured_log() -> Iterator[Log]:
-    """Collect llama.cpp's error lines instead of printing them."""
-    llama_cpp, log = library(), Log()
+def captured_log(on_line: Callable[[str], object] = lambda line: None) -> Iterator[Log]:
+    """Collect llama.cpp's error lines instead of printing them; `on_line` gets every line of any level."""
+    llama_cpp, log, begun = library(), Log(), ""
     from llama_cpp._logger import llama_log_callback as printing
 
     @llama_cpp.llama_log_callback
     def keep(level, text, _):
+        nonlocal begun
+        text = text.decode("utf-8", "replace")
         if level == 4:  # GGML_LOG_LEVEL_ERROR; see ggml.h
-            log.lines.append(text.decode("utf-8", "replace"))
+            log.errors.append(text)
+        *lines, begun = (begun + text).split("\n")
+        for line in lines:
+            on_line(line)
 
     llama_cpp.llama_log_set(keep, ctypes.c_void_p(0))
     try:
