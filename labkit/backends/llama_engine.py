@@ -15,7 +15,7 @@ import itertools
 import os
 import threading
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -186,6 +186,25 @@ class Engine:
             self._truncate(slot)
             return total
 
+    def window(self, tokens: list[int], first: int, take: Callable[[np.ndarray], object]) -> None:
+        """Read `tokens` into an empty sequence and pass the logits of those from `first` on to `take`.
+
+        In portions: float32, (positions, n_vocab), llama.cpp's own buffer, valid during `take`. Nothing stays cached.
+        """
+        if len(tokens) > self.context_length:
+            raise ContextFull(len(tokens), self.context_length)
+        with self._lock:
+            slot = self._least_needed(self._slots)
+            self._drop(slot)
+            for start in range(0, len(tokens), BATCH):
+                part = tokens[start:start + BATCH]
+                wanted = range(max(first - start, 0), len(part))
+                self._fill(slot, part, wanted)
+                self._evaluate(slot, part)
+                if wanted:
+                    take(np.ctypeslib.as_array(self.c.llama_get_logits(self._ctx), shape=(len(wanted), self.n_vocab)))
+            self._drop(slot)
+
     def _logits(self, i: int) -> np.ndarray:
         pointer = self.c.llama_get_logits_ith(self._ctx, i)
         return np.ctypeslib.as_array(pointer, shape=(self.n_vocab,))
@@ -240,21 +259,24 @@ class Engine:
         for start in range(0, len(tokens), BATCH):
             part = tokens[start:start + BATCH]
             last = start + len(part) == len(tokens)
-            self._fill(slot, part, all_logits, last)
-            while (code := self.c.llama_decode(self._ctx, self._batch)) == 1:
-                self._make_room(slot)
-            if code:
-                raise LabkitError(f"llama.cpp could not evaluate the prompt (code {code}).")
-            slot.tokens += part
+            self._fill(slot, part, range(len(part)) if all_logits else range(len(part) - last, len(part)))
+            self._evaluate(slot, part)
 
-    def _fill(self, slot: Slot, part: list[int], all_logits: bool, last: bool) -> None:
+    def _fill(self, slot: Slot, part: list[int], wanted: range) -> None:
+        """Write `part` into the batch; logits are computed for the places in `wanted`."""
         batch, position = self._batch, len(slot.tokens)
         batch.n_tokens = len(part)
         for i, token in enumerate(part):
             batch.token[i], batch.pos[i] = token, position + i
             batch.n_seq_id[i], batch.seq_id[i][0] = 1, slot.seq
-            batch.logits[i] = all_logits
-        batch.logits[len(part) - 1] = all_logits or last
+            batch.logits[i] = i in wanted
+
+    def _evaluate(self, slot: Slot, part: list[int]) -> None:
+        while (code := self.c.llama_decode(self._ctx, self._batch)) == 1:
+            self._make_room(slot)
+        if code:
+            raise LabkitError(f"llama.cpp could not evaluate the prompt (code {code}).")
+        slot.tokens += part
 
     def _make_room(self, keep: Slot) -> None:
         """The cells are used up: forget a sequence."""
