@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from labkit.table import Shown, Table, size
 START = "00_start_here.ipynb"
 # Defaults for JupyterLab: no news and no update check, because they use the network.
 SETTINGS = Path(__file__).parent / "jupyter"
+LOG_EVERY_S = 30  # where progress goes into a file
 CHAT_HELP = "/clear forgets the conversation, /exit (or Ctrl-D) leaves, Ctrl-C stops an answer."
 
 
@@ -145,7 +147,13 @@ def measure(name: str, **settings: Any) -> Any:
 
 @contextmanager
 def _progress(title: str) -> Iterator[Callable[[int, int, str], None]]:
-    """A progress bar on stderr; yields what moves it: (steps done, steps in all, a word on it)."""
+    """A progress bar on stderr; yields what moves it: (steps done, steps in all, a word on it).
+
+    Where stderr is no terminal, a line now and then, for a log.
+    """
+    if not sys.stderr.isatty():
+        yield _logged(title)
+        return
     from rich.console import Console
     from rich.markup import escape
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -155,6 +163,17 @@ def _progress(title: str) -> Iterator[Callable[[int, int, str], None]]:
         task = progress.add_task(title, total=None, line="")
         yield lambda done, total, line: progress.update(task, completed=done, total=total,
                                                         line=escape(line[:50]))
+
+
+def _logged(title: str) -> Callable[[int | None, int, str], None]:
+    last = time.monotonic()
+
+    def show(done: int | None, total: int, line: str) -> None:
+        nonlocal last
+        if (now := time.monotonic()) - last >= LOG_EVERY_S:
+            print(f"{title}: {'' if done is None else f'{done} of {total}, '}{line}", file=sys.stderr, flush=True)
+            last = now
+    return show
 
 
 @dataclass(frozen=True)

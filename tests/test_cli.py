@@ -250,3 +250,12 @@ def test_lab_in_a_codespace_accepts_its_own_address(tmp_path, monkeypatch):
     monkeypatch.setenv("GITHUB_CODESPACES_PORT_FORWARDING_DOMAIN", "app.github.dev")
     given = terminal.lab_arguments(tmp_path, [])
     assert r"--ServerApp.allow_origin_pat=https://odd-space-\d+\.app.github.dev" in given
+
+
+def test_progress_goes_into_a_log_as_lines_now_and_then(monkeypatch, capsys):
+    with terminal._progress("counting") as show:
+        show(1, 10, "too early for a line")
+        monkeypatch.setattr(terminal, "LOG_EVERY_S", 0)
+        show(2, 10, "two [things]")
+        show(None, 10, "a pause")
+    assert capsys.readouterr().err == "counting: 2 of 10, two [things]\ncounting: a pause\n"
