@@ -126,3 +126,13 @@ def _texts(value):
 def _runs(text: str):
     words = re.findall(r"[a-z0-9]+", text.lower())
     return [tuple(words[i:i + WORDS]) for i in range(len(words) - WORDS + 1)]
+
+
+def test_a_slip_of_the_hand_is_never_in_a_value(make):
+    groups = [group.to_dict() for group in make.Maker("train", 5).groups(600)]
+    copied = [(value, asked["request"]) for group in groups for asked in group["asked"] for call in asked["calls"]
+              for value in call["arguments"].values() if isinstance(value, str) and "@" in value]
+    assert len(copied) > 10 and all(value in request for value, request in copied)
+    asked = "Please transfer {amount} euros to {iban} quickly."
+    slips = [text for seed in range(500) if (text := make.Maker("train", seed)._slipped(asked)) != asked]
+    assert 10 < len(slips) < 60 and all("{amount}" in text and "{iban}" in text for text in slips)
