@@ -20,6 +20,7 @@ _HOME = {
     "Backend": "backends.base", "Capabilities": "backends.base", "Reply": "backends.reply",
     "ToolCall": "tools.call", "Usage": "backends.reply", "Timing": "backends.reply",
     "tool": "tools.tool", "Tool": "tools.tool",
+    "choose": "profiling.level_choice",
     "Agent": "agents.agent", "Run": "agents.run", "Step": "agents.run",
     "LabkitError": "errors", "BackendUnavailable": "errors", "ModelFileError": "errors",
     "BadRequest": "errors", "ContextFull": "errors", "IncompleteOutput": "errors", "ToolError": "errors",

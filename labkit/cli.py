@@ -157,6 +157,27 @@ def bench(compare: Annotated[bool, typer.Option("--compare", help="Against llama
         typer.echo(json.dumps({name: result.to_dict() for name, result in found.items()}, indent=2))
 
 
+@app.command(epilog=_end("labkit quantise Q4_K_M --source model-f16.gguf", "0 done, 1 it could not be made, 2 no "
+                         "such level"))
+def quantise(level: Annotated[str | None, typer.Argument(metavar="LEVEL", help="To make one: F16, Q8_0, …")] = None,
+             source: Annotated[Path | None, typer.Option(help="A GGUF; None for the embedded model's F16.")] = None,
+             ladder: Annotated[bool, typer.Option("--ladder", help="Make and measure every level.")] = False,
+             full: Annotated[bool, typer.Option("--full", help="The ladder with more of everything: minutes.")] = False,
+             fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what was measured.")] = False,
+             picture: Annotated[Path, typer.Option(help="Where the ladder's picture goes.")] = Path("ladder.png"),
+             plan: Annotated[bool, typer.Option("--plan", help="Only say which tensors would fall back.")] = False,
+             as_json: Json = False):
+    """Make a level of quantisation, or measure the whole ladder on this machine."""
+    from labkit import terminal
+    if ladder == (level is not None):
+        raise BadRequest("Name a level, or ask for --ladder.")
+    if ladder:
+        done = terminal.measured_ladder(source, full, fresh, picture)
+    else:
+        done = terminal.planned(level, source) if plan else terminal.quantised(level, source)
+    typer.echo(json.dumps(done.to_dict(), indent=2) if as_json else str(done))
+
+
 @app.command(epilog=_end("labkit serve --port 8484", "0 ended by Ctrl-C, 1 it did not start, 2 open, no key"))
 def serve(backend: Annotated[str, typer.Option(help="A runtime as in labkit.connect().")] = "llama.cpp",
           model: Annotated[str | None, typer.Option(help="A model as that runtime names it.")] = None,

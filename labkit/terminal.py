@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from labkit.errors import ContextFull, LabkitError
+from labkit.models.cache import atomic_file
 from labkit.table import Shown, Table, size
 
 START = "00_start_here.ipynb"
@@ -246,6 +247,36 @@ def train_adapter(given: Path, target: Path, valid: Path | None, start: Path | N
     return Table(("step", "validation loss, nats a token", "answers right"), rows,
                  note=f"{done.steps} steps in {done.seconds:.0f} s. Written: {done.path} "
                       f"({size(done.path.stat().st_size)}). Use it: labkit.connect(adapter={str(target)!r})")
+
+
+def planned(level: str, source: Path | None) -> Any:
+    """What quantising would do to each tensor."""
+    from labkit.models import quantise
+    return quantise.plan(quantise.start(source), level)
+
+
+def quantised(level: str, source: Path | None) -> Any:
+    """The file of a level, made if it is not in the cache, progress on stderr; taken apart."""
+    from labkit.models import gguf_file, quantise
+    with _progress(level) as show:
+        path = quantise.made(level, source, lambda done, of: show(done, of, "tensors"))
+    print(path, file=sys.stderr)
+    return gguf_file.read(path)
+
+
+def measured_ladder(source: Path | None, full: bool, fresh: bool, picture: Path) -> Any:
+    """Every level made and measured, progress on stderr; its picture is written to `picture`."""
+    from labkit.course.plots import to_png
+    from labkit.profiling.ladder import FULL, QUICK
+    from labkit.widgets import ladder as drawn
+    found = measure("ladder", source=source, sample=FULL if full else QUICK, fresh=fresh)
+    try:
+        with atomic_file(picture) as part:
+            part.write_bytes(to_png(drawn.picture(found)))
+    except OSError as error:
+        raise LabkitError(f"{picture} cannot be written: {error.strerror}. Name another --picture.") from error
+    print(f"{picture}: {drawn.words(found)}", file=sys.stderr)
+    return found
 
 
 def catalogue_for(role: str | None) -> Any:

@@ -100,3 +100,30 @@ def in_thread():
             return done["value"]
         return result
     return start
+
+
+@pytest.fixture(scope="session")
+def typed_rung():
+    """typed_rung(level, megabytes, kl, tokens/s, places with the same top token of 255): figures typed in, no run."""
+    from labkit.profiling import bench
+    from labkit.profiling.ladder import Rung
+    from labkit.profiling.quality import Divergence, Perplexity
+
+    def made(level: str, megabytes: float, kl: float, decode: float, same: int = 255) -> Rung:
+        return Rung(level, int(megabytes * 1e6), 8 * megabytes / 134.5, 3, 1.0, 0.3, bench.Speed("prefill", (990.0,)),
+                    bench.Speed("decode", (decode, decode)), 0.6, 300_000_000, Perplexity(68.0, 8.0, 255),
+                    None if level == "F16" else Divergence((kl,) * 255, same), 3, "It is Paris.", None)
+    return made
+
+
+@pytest.fixture(scope="session")
+def typed_ladder(typed_rung):
+    """typed_ladder(*rungs): a ladder of them, of five levels by default."""
+    from labkit.models.budget import SHAPES
+    from labkit.models.hardware import machine
+    from labkit.profiling.ladder import QUICK, Ladder
+    five = (typed_rung("F16", 271, 0, 110), typed_rung("Q8_0", 145, 0.004, 160, 246),
+            typed_rung("Q4_K_M", 105, 0.02, 150, 240), typed_rung("Q4_0", 92, 0.22, 200, 180),
+            typed_rung("Q2_K", 88, 0.43, 210, 150))
+    shape = SHAPES["SmolLM2-135M"]
+    return lambda *rungs: Ladder("SmolLM2-135M-Instruct F16", shape, rungs or five, QUICK, 40e9, machine())

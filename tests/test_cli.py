@@ -18,7 +18,7 @@ from labkit.cli import app
 from labkit.errors import ContextFull
 from labkit.models import embedded
 
-COMMANDS = ["lab", "doctor", "chat", "run", "bench", "serve", "specialise", "models", "backend"]
+COMMANDS = ["lab", "doctor", "chat", "run", "bench", "quantise", "serve", "specialise", "models", "backend"]
 
 
 def labkit(*arguments: str, stdin: str = "", **env: str) -> subprocess.CompletedProcess:
@@ -48,7 +48,8 @@ def test_help_lists_every_command():
     assert told.returncode == 0 and all(f"\n  {command} " in told.stdout for command in COMMANDS)
 
 
-@pytest.mark.parametrize("line", ["nonsense", "doctor --nonsense", "run", "chat --max-tokens 0"])
+@pytest.mark.parametrize("line", ["nonsense", "doctor --nonsense", "run", "chat --max-tokens 0", "quantise",
+                                  "quantise Q4_0 --ladder", "quantise Q9"])
 def test_a_wrong_command_line_is_exit_code_2(line):
     assert CliRunner().invoke(app, line).exit_code == 2
 
@@ -259,3 +260,31 @@ def test_progress_goes_into_a_log_as_lines_now_and_then(monkeypatch, capsys):
         show(2, 10, "two [things]")
         show(None, 10, "a pause")
     assert capsys.readouterr().err == "counting: 2 of 10, two [things]\ncounting: a pause\n"
+
+
+# -- quantise ------------------------------------------------------------------------------
+
+def test_a_plan_is_said_and_a_level_is_made(tmp_path, monkeypatch):
+    told = CliRunner().invoke(app, ["quantise", "Q2_K", "--plan"])
+    assert told.exit_code == 0 and "Q2_K: 180 of 272 tensors fall back" in told.output
+    source = embedded.default_model()
+    monkeypatch.setenv("LABKIT_HOME", str(tmp_path))
+    told = CliRunner().invoke(app, ["quantise", "Q4_0", "--source", str(source), "--json"])
+    assert told.exit_code == 0 and '"bits_per_weight": 5.' in told.output and ".Q4_0-from-" in told.output
+    told = CliRunner().invoke(app, ["quantise", "Q4_0", "--source", str(tmp_path / "absent.gguf")])
+    assert told.exit_code == 1 and "There is no file" in told.output
+
+
+def test_the_ladder_is_printed_and_its_picture_written(tmp_path, monkeypatch, typed_ladder):
+    asked = {}
+
+    def measure(name, **settings):
+        asked.update(settings, name=name)
+        return typed_ladder()
+    monkeypatch.setattr(terminal, "measure", measure)
+    picture = tmp_path / "new" / "ladder.png"
+    told = CliRunner().invoke(app, ["quantise", "--ladder", "--full", "--picture", str(picture)])
+    assert told.exit_code == 0 and "Q4_K_M" in told.output and picture.read_bytes().startswith(b"\x89PNG")
+    assert asked["name"] == "ladder" and asked["sample"].windows == 8 and not asked["fresh"]
+    told = CliRunner().invoke(app, ["quantise", "--ladder", "--picture", str(picture / "inside.png")])
+    assert told.exit_code == 1 and "cannot be written" in told.output

@@ -110,7 +110,7 @@ def made(level: str, source: Path | None = None, on_progress: OnProgress = lambd
     """
     if level not in LEVELS:
         raise BadRequest(f"Unknown level {level!r}. Use one of: {', '.join(LEVELS)}.")
-    origin = Path(source) if source else embedded.default_model()
+    origin = start(source)
     if not source and level == LOSSLESS:
         return origin
     target = _cached(origin, level) if source else embedded.form_path(level)
@@ -122,6 +122,13 @@ def made(level: str, source: Path | None = None, on_progress: OnProgress = lambd
             raise ModelFileError(f"{level} cannot be written in {target.parent}: {error.strerror}. Set LABKIT_HOME to "
                                  "a folder with room.") from error
     return target
+
+
+def start(source: Path | None) -> Path:
+    """The file that levels are made from: `source`, or the embedded model's F16. Raises ModelFileError for none."""
+    if source and not Path(source).is_file():
+        raise ModelFileError(f"There is no file {source}. Name a .gguf file, or none for the embedded model.")
+    return Path(source) if source else embedded.default_model()
 
 
 def moved(source: Path, target: Path) -> float:

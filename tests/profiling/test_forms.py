@@ -1,14 +1,11 @@
 """The forms of the embedded model, measured on the real files with small counts. No time is asserted."""
 from __future__ import annotations
 
-import math
 import tempfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from labkit.backends.llama_cpp import LlamaCpp
 from labkit.errors import LabkitError
 from labkit.models.embedded import WHEEL_BYTES
 from labkit.profiling import bench, forms
@@ -25,7 +22,7 @@ def found(steps, tmp_path_factory):
     patch.setattr(bench, "PROMPT", 16)
     patch.setattr(bench, "ANSWER", 4)
     patch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("temporary")))
-    yield forms.run(lambda *step: steps.append(step), asked=2, text_tokens=40, repetitions=2)
+    yield forms.run(lambda *step: steps.append(step), asked=2, window=40, repetitions=2)
     patch.undo()
 
 
@@ -64,22 +61,6 @@ def test_it_shows_itself(found):
     text, markdown = str(found), found._repr_markdown_()
     assert "KL to F16, nats" in text and "right of 2" in text and "| Q4_1 | 98.4 MB |" in markdown
     assert found.to_dict()["forms"][1]["kl_mean"] == found["Q8_0"].kl_mean
-
-
-def test_the_divergence_of_two_known_distributions():
-    p, q = np.log([[0.5, 0.5]]), np.log([[0.25, 0.75]])
-    (kl,), same = forms.divergence(p, q)
-    assert kl == pytest.approx(0.5 * math.log(2) + 0.5 * math.log(2 / 3)) and same == 0.0
-    assert forms.divergence(q, q) == ((0.0,), 1.0)
-
-
-def test_the_distributions_are_those_that_the_engine_scores_with():
-    engine = LlamaCpp(context_length=256).engine
-    tokens, table = engine.tokenize(forms.prose())[:30], forms.distributions(engine, 30)
-    assert table.shape == (30 // forms.EVERY, engine.n_vocab)
-    assert np.exp(table, dtype=np.float64).sum(1) == pytest.approx(np.ones(len(table)), abs=1e-4)
-    for row, end in zip(table[:-1], range(forms.EVERY, 30, forms.EVERY), strict=True):
-        assert row[tokens[end]] == pytest.approx(engine.score(tokens[:end], [tokens[end]]), abs=0.05)
 
 
 @pytest.mark.parametrize(("text", "answers", "right"), [

@@ -1,0 +1,258 @@
+"""The ladder: one model at every level of quantisation, measured. `labkit quantise --ladder`
+
+Each level is made from the same file (by default the embedded model's F16), loaded, and measured in the same way:
+speed by llama-bench's conventions on random tokens, memory as the resident bytes that loading and reading add,
+perplexity and divergence from the first level on the course's prose (labkit.profiling.quality), and calls of a fixed
+set of tool requests under the constraint. Results are kept by the source's content, level, sample and engine, so a
+second run shows them at once.
+"""
+from __future__ import annotations
+
+import hashlib
+import random
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from labkit.errors import BadRequest, IncompleteOutput
+from labkit.models import embedded, gguf_file
+from labkit.models.budget import Shape, shape_of
+from labkit.models.cache import atomic_file, home
+from labkit.models.hardware import Machine, machine
+from labkit.models.quantise import LEVELS, made, plan, start
+from labkit.profiling import bench, quality, tool_requests
+from labkit.profiling.bandwidth import Reader
+from labkit.profiling.energy import EnergyMeter
+from labkit.profiling.memory import rss
+from labkit.table import Shown, Table, size
+
+CONTEXT = 2048
+QUESTION = "What is the capital of France?"
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """How much is measured of each level."""
+
+    windows: int = 1       # of the prose, 255 guesses each
+    tools: int = 4         # requests
+    repetitions: int = 2   # of the speeds
+    prompt: int = 256      # tokens
+    answer: int = 32       # tokens
+
+
+QUICK, FULL = Sample(), Sample(windows=8, tools=36, repetitions=5, prompt=512, answer=128)
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One level. made_s: None where its file was there already. share: of the bandwidth's ceiling, see bench.
+
+    divergence: None for the reference itself. joules: of the whole measurement, None where nothing tells.
+    """
+
+    level: str
+    file_bytes: int
+    bits_per_weight: float
+    fallbacks: int
+    made_s: float | None
+    load_s: float
+    prefill: bench.Speed
+    decode: bench.Speed
+    share: float
+    memory_bytes: int
+    perplexity: quality.Perplexity
+    divergence: quality.Divergence | None
+    tools_right: int
+    answer: str
+    joules: float | None
+
+    @property
+    def kl(self) -> float:
+        """Mean, nats."""
+        return self.divergence.mean if self.divergence else 0.0
+
+    @property
+    def same_top(self) -> float:
+        return self.divergence.top[0] if self.divergence else 1.0
+
+
+@dataclass(frozen=True)
+class Ladder(Shown):
+    """The levels, the reference first. bytes_per_s: memory reads, see bandwidth."""
+
+    model: str
+    shape: Shape
+    rungs: tuple[Rung, ...]
+    sample: Sample
+    bytes_per_s: float
+    machine: Machine
+
+    def __getitem__(self, level: str) -> Rung:
+        return self._by_level[level]
+
+    @cached_property
+    def _by_level(self) -> dict[str, Rung]:
+        return {rung.level: rung for rung in self.rungs}
+
+    def undominated(self) -> list[str]:
+        """Levels than which no other is both smaller and truer to the reference (by KL)."""
+        return [rung.level for rung in self.rungs
+                if not any(o.file_bytes <= rung.file_bytes and o.kl <= rung.kl for o in self.rungs if o != rung)]
+
+    def to_dict(self) -> dict[str, Any]:
+        rungs = [{**asdict(r), "kl": r.kl, "same_top": r.same_top} for r in self.rungs]
+        return {"model": self.model, "shape": asdict(self.shape), "rungs": rungs, "sample": asdict(self.sample),
+                "bytes_per_s": self.bytes_per_s, "machine": self.machine.to_dict(), "undominated": self.undominated()}
+
+    def table(self) -> Table:
+        columns = ("level", "file", "bits per weight", "fall back", "load, s", "prefill, tokens/s", "decode, tokens/s",
+                   "of ceiling", "memory", "perplexity", f"KL to {self.rungs[0].level}, nats", "same top token",
+                   f"calls of {self.sample.tools}")
+        first = self.rungs[0]
+        note = (f"{first.perplexity.guesses} guesses a level; ± is one standard error, of speeds the standard "
+                f"deviation of {self.sample.repetitions}. Ceiling: {self.bytes_per_s / 1e9:.1f} GB/s of memory reads. "
+                f"No level is both smaller and truer than {', '.join(self.undominated())}. {self.machine}")
+        return Table(columns, tuple(map(_row, self.rungs)), note=note, title=f"{self.model}, {len(self.rungs)} levels")
+
+
+def _row(rung: Rung) -> tuple[str, ...]:
+    d = rung.divergence
+    apart = (f"{d.mean:.4f} ± {d.error:.4f}", f"{d.top[0]:.1%}") if d else ("0", "all")
+    return (rung.level, size(rung.file_bytes), f"{rung.bits_per_weight:.2f}", str(rung.fallbacks), f"{rung.load_s:.2f}",
+            f"{rung.prefill.mean:.0f} ± {rung.prefill.sd:.0f}", f"{rung.decode.mean:.0f} ± {rung.decode.sd:.0f}",
+            f"{rung.share:.0%}", size(rung.memory_bytes), str(rung.perplexity), *apart, str(rung.tools_right))
+
+
+def run(progress: Progress | None = None, *, levels: Sequence[str] = LEVELS, source: Path | None = None,
+        sample: Sample = QUICK, fresh: bool = False) -> Ladder:
+    """Make and measure the levels; with QUICK under a minute for all eleven on two cores.
+
+    levels: the first is the reference of the others. source: a GGUF to make them from; None for the embedded model's
+    F16. fresh: measure again what was measured before. Raises BadRequest for an unknown level or none, ModelFileError
+    where a level cannot be made.
+    """
+    if not levels or (unknown := [level for level in levels if level not in LEVELS]):
+        raise BadRequest(f"Unknown level {unknown[0]!r}. Use: {', '.join(LEVELS)}." if levels else "Name a level.")
+    report, origin = progress or (lambda *_: None), start(source)
+    keep, reader = _Kept(origin, sample, levels[0]), Reader()
+    rungs = {} if fresh else {level: rung for level in levels if (rung := keep.load(level))}
+    missing = [level for level in levels if level not in rungs]
+    reference, readings = missing and _references(levels[0], source, sample), [reader.read()]
+    for i, level in enumerate(missing):
+        report(i, len(missing), level)
+        readings.append(reader.read())
+        rungs[level] = _measure(level, source, sample, None if level == levels[0] else reference, readings[-1])
+        keep.save(rungs[level])
+    report(len(missing), len(missing), "done")
+    return Ladder(embedded.display_name(origin), shape_of(origin), tuple(rungs[level] for level in levels), sample,
+                  statistics.median(readings), machine())
+
+
+def _connect(level: str, source: Path | None):
+    from labkit import connect
+    return connect("llama.cpp", str(made(level, source)), context_length=CONTEXT, adapter=None)
+
+
+def _references(level: str, source: Path | None, sample: Sample) -> quality.Predictions:
+    with _connect(level, source) as chat:
+        return quality.references(chat.backend.engine, most=sample.windows)
+
+
+def _measure(level: str, source: Path | None, sample: Sample, reference: quality.Predictions | None,
+             width: float) -> Rung:
+    """reference: None for the reference itself. width: memory reads just before, bytes/s."""
+    meter, there, began = EnergyMeter(), set(home().glob("models/*")), time.perf_counter()
+    path = made(level, source)
+    made_s = None if path in there else time.perf_counter() - began
+    resident, began = rss(), time.perf_counter()
+    chat = _connect(level, source)
+    answer = chat.chat(QUESTION, max_tokens=12).text  # reads every weight once: the file is mapped, not copied
+    load_s = time.perf_counter() - began
+    driver = bench._Engine(chat.backend, sample.prompt, sample.answer)
+    prefill, decode = map(bench.Speed, ("prefill", "decode"), zip(
+        *(driver.measure() for _ in range(sample.repetitions)), strict=True))
+    memory = rss() - resident
+    ppl, apart = quality.compare(chat.backend.engine, reference, most=sample.windows)
+    right = sum(_is_right(chat, item) for item in requests(sample.tools))
+    file, announced = gguf_file.read(path), plan(start(source), level)
+    return Rung(level, path.stat().st_size, file.bits_per_weight, len(announced.fallbacks), made_s, load_s, prefill,
+                decode, decode.mean * driver.bytes_per_token / width, memory, ppl, apart, right, answer,
+                meter.read().joules)
+
+
+def requests(n: int) -> list[tool_requests.Item]:
+    """A fixed choice of the course's requests that need one call."""
+    found = [item for item in tool_requests.load("test") if item.kind == "one"]
+    return random.Random(4).sample(found, min(n, len(found)))
+
+
+def _is_right(chat, item: tool_requests.Item) -> bool:
+    try:
+        calls = chat.chat(item.request, tools=item.tools, tool_choice="required", max_tokens=80).tool_calls
+    except IncompleteOutput:
+        return False
+    return tool_requests.score(item, calls)
+
+
+class _Kept:
+    """Results on disk, by everything they depend on."""
+
+    def __init__(self, origin: Path, sample: Sample, reference: str):
+        with open(origin, "rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        facts = [content, sample, reference, machine().cpu, version("llama-cpp-python"), quality.prose()]
+        self.key = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+
+    def _file(self, level: str) -> Path:
+        return home() / "ladder" / f"{self.key}-{level}.json"
+
+    def load(self, level: str) -> Rung | None:
+        try:
+            return _as_json().validate_json(self._file(level).read_bytes())
+        except (OSError, ValueError):  # not there, or of an older labkit
+            return None
+
+    def save(self, rung: Rung) -> None:
+        try:
+            with atomic_file(self._file(rung.level)) as part:
+                part.write_bytes(_as_json().dump_json(rung))
+        except OSError:  # a cache that cannot be written costs time, nothing else
+            pass
+
+
+def _as_json():
+    from pydantic import TypeAdapter
+    return TypeAdapter(Rung)
+
+
+# -- the guide's claims --------------------------------------------------------------------
+
+
+def claims(ladder: Ladder) -> Table:
+    """What is often said of the levels, and what this run says. Needs F16, Q8_0, Q4_0, Q4_K_M and Q2_K."""
+    f16, q8, q4, q4k, q2 = (ladder[level] for level in ("F16", "Q8_0", "Q4_0", "Q4_K_M", "Q2_K"))
+    smaller, half = 1 - q4.file_bytes / f16.file_bytes, q8.file_bytes / f16.file_bytes
+    fastest = max(ladder.rungs, key=lambda rung: rung.decode.mean)
+    truer = [r.level for r in ladder.rungs if r.file_bytes <= q4k.file_bytes and r.kl < q4k.kl]
+    return Table(("claim", "measured here", "holds"), (
+        ("Q4_0 is 75 % smaller", f"{smaller:.0%} smaller than F16", _verdict(abs(smaller - 0.75) < 0.03)),
+        ("Q8_0 is about half the original", f"{half:.0%} of F16", _verdict(abs(half - 0.5) < 0.05)),
+        ("Q8_0 is nearly the original", f"the same next token at {q8.same_top:.1%}", _verdict(q8.same_top > 0.95)),
+        ("Q2_K is under 500 MB", f"{size(q2.file_bytes)}; so is F16: {size(f16.file_bytes)}",
+         _verdict(q2.file_bytes < 5e8)),
+        ("Q2_K has two bits a weight", f"{q2.bits_per_weight:.1f} bits", _verdict(q2.bits_per_weight < 3)),
+        ("Q4_K is the fastest", f"{fastest.level} writes {fastest.decode.mean:.0f} tokens/s, Q4_K_M "
+         f"{q4k.decode.mean:.0f}", _verdict(fastest == q4k)),
+        ("Q4_K_M is the balanced choice", f"smaller and truer: {', '.join(truer) or 'none'}", _verdict(not truer)),
+    ), title="What is said of the levels")
+
+
+def _verdict(holds: bool) -> str:
+    return "yes" if holds else "no"
