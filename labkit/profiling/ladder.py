@@ -106,6 +106,10 @@ class Ladder(Shown):
         return [rung.level for rung in self.rungs
                 if not any(o.file_bytes <= rung.file_bytes and o.kl <= rung.kl for o in self.rungs if o != rung)]
 
+    def _energy(self) -> str:
+        told = [f"{rung.level} {rung.joules:.0f} J" for rung in self.rungs if rung.joules is not None]
+        return ", ".join(told) or str(EnergyMeter().read())
+
     def to_dict(self) -> dict[str, Any]:
         rungs = [{**asdict(r), "kl": r.kl, "same_top": r.same_top} for r in self.rungs]
         return {"model": self.model, "shape": asdict(self.shape), "rungs": rungs, "sample": asdict(self.sample),
@@ -118,7 +122,8 @@ class Ladder(Shown):
         first = self.rungs[0]
         note = (f"{first.perplexity.guesses} guesses a level; ± is one standard error, of speeds the standard "
                 f"deviation of {self.sample.repetitions}. Ceiling: {self.bytes_per_s / 1e9:.1f} GB/s of memory reads. "
-                f"No level is both smaller and truer than {', '.join(self.undominated())}. {self.machine}")
+                f"No level is both smaller and truer than {', '.join(self.undominated())}. Energy: {self._energy()}. "
+                f"{self.machine}")
         return Table(columns, tuple(map(_row, self.rungs)), note=note, title=f"{self.model}, {len(self.rungs)} levels")
 
 

@@ -47,13 +47,18 @@ ROWS = (
 
 @dataclass(frozen=True)
 class Result:
-    """One row by one of the models compared. seconds: of each case."""
+    """One row by one of the models compared, case by case. confidences: None where the model gave none."""
 
     variant: str
     row: str
     mode: str
-    right: int
+    outcomes: tuple[bool, ...]
     seconds: tuple[float, ...]
+    confidences: tuple[float | None, ...]
+
+    @property
+    def right(self) -> int:
+        return sum(self.outcomes)
 
     @property
     def share(self) -> float:
@@ -74,7 +79,8 @@ class Result:
         return p95(self.seconds)
 
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "share": self.share, "median_s": self.median_s, "p95_s": self.p95_s}
+        derived = ("right", "share", "median_s", "p95_s")
+        return {**asdict(self), **{name: getattr(self, name) for name in derived}}
 
 
 @dataclass(frozen=True)
@@ -95,8 +101,33 @@ class Report(Shown):
         return Table(("cases, tool_choice", "n", *variants), tuple(rows), title=f"Tool calls: {self.model}",
                      note="Right in full, and the 95 % interval. BFCL by its official checker.")
 
+    def reliability(self) -> Table:
+        """Of the models that give a confidence: is what they are surer of more often right? Fifths of all cases."""
+        rows = []
+        for variant in dict.fromkeys(r.variant for r in self.results):
+            pairs = sorted(pair for r in self.results if r.variant == variant
+                           for pair in zip(r.confidences, r.outcomes, strict=True) if pair[0] is not None)
+            rows += [(variant, *_trust(part)) for part in fifths(pairs) if part]
+        return Table(("model", "confidence", "n", "mean", "share right"), tuple(rows),
+                     title="How far to trust confidence")
+
+    def __str__(self) -> str:
+        return f"{self.table()}\n\n{self.reliability()}"
+
     def to_dict(self) -> dict[str, Any]:
         return {"model": self.model, "results": [result.to_dict() for result in self.results]}
+
+
+def fifths(items: Sequence[Any]) -> list[Sequence[Any]]:
+    """Five parts of about the same length."""
+    return [items[len(items) * i // 5:len(items) * (i + 1) // 5] for i in range(5)]
+
+
+def _trust(pairs: Sequence[tuple[float, bool]]) -> tuple[str, ...]:
+    """Sorted (confidence, right) pairs as a row: range, number, mean confidence, share right."""
+    confidences, outcomes = zip(*pairs, strict=True)
+    return (f"{confidences[0]:.2f} to {confidences[-1]:.2f}", str(len(pairs)), f"{statistics.mean(confidences):.2f}",
+            f"{statistics.mean(outcomes):.2f}")
 
 
 def p95(values: Sequence[float]) -> float:
@@ -127,8 +158,7 @@ def run(chats: Mapping[str, Any] | None = None, *, adapter: str | Path | None = 
             if progress:
                 done = sum(len(r.seconds) for r in results) + len(outcomes)
                 progress(done, total, f"{variant}: {row.name}, {row.mode}")
-        right, seconds = zip(*outcomes, strict=True)
-        results.append(Result(variant, row.name, row.mode, sum(right), seconds))
+        results.append(Result(variant, row.name, row.mode, *zip(*outcomes, strict=True)))
     return Report(next(iter(chats.values())).model, tuple(results))
 
 
@@ -139,15 +169,17 @@ def _embedded(adapter: str | Path | None) -> dict[str, Any]:
             **({"with the adapter": trained} if trained.capabilities.trained else {})}
 
 
-def _ask(chat, mode: str, case: Case) -> tuple[bool, float]:
-    started = time.perf_counter()
+def _ask(chat, mode: str, case: Case) -> tuple[bool, float, float | None]:
+    """(right, seconds, confidence)."""
+    started, confidence = time.perf_counter(), None
     try:
         reply = chat.chat(list(case.messages), tools=list(case.tools), tool_choice=mode, max_tokens=MAX_TOKENS,
                           parallel_tool_calls=case.several)
         calls = [{"name": call.name, "arguments": call.arguments} for call in reply.tool_calls]
+        confidence = reply.confidence
     except (BadRequest, IncompleteOutput):
         calls = [{"name": "", "arguments": {}}]  # an answer, but no valid one
-    return case.right(calls), time.perf_counter() - started
+    return case.right(calls), time.perf_counter() - started, confidence
 
 
 class OnlyAsked:

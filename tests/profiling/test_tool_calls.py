@@ -46,6 +46,17 @@ def test_two_cases_a_row_on_the_real_model(slm):
     assert all(0 <= r.share <= 1 and 0 < r.median_s <= r.p95_s and r.interval[0] <= r.share <= r.interval[1] + 1e-9
                for r in report.results)
     assert "irrelevance" in str(report) and json.dumps(report.to_dict())
+    assert all(r.right == sum(r.outcomes) <= len(r.confidences) == len(r.seconds) for r in report.results)
+    assert {row[0] for row in report.reliability().rows} == {"plain"}, "what was only asked for has no confidence"
+
+
+def test_confidence_is_held_against_what_came_true():
+    pairs = [(n / 10, n >= 5) for n in range(10)]
+    sure = tool_calls.Result("a", "row", "auto", *zip(*((right, 1.0, c) for c, right in pairs), strict=True))
+    never = tool_calls.Result("b", "row", "auto", (True,), (1.0,), (None,))
+    rows = tool_calls.Report("m", (sure, never)).reliability().rows
+    assert [(row[0], row[-1]) for row in rows] == [("a", share) for share in ("0.00", "0.00", "0.50", "1.00", "1.00")]
+    assert rows[0] == ("a", "0.00 to 0.10", "2", "0.05", "0.00") and sum(int(row[2]) for row in rows) == 10
 
 
 @pytest.mark.parametrize("text, calls", [
