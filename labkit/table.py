@@ -50,6 +50,9 @@ class Shown:
     def __str__(self) -> str:
         return str(self.table())
 
+    def __repr__(self) -> str:  # a dataclass has its own, unless it says repr=False
+        return str(self)
+
     def _repr_markdown_(self) -> str:
         return self.table()._repr_markdown_()
 

@@ -56,7 +56,7 @@ class Tensor:
         return "attention" if ".attn_" in self.name else "feed-forward" if ".ffn_" in self.name else "other"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GgufFile(Shown):
     """metadata: every key with its value. header_bytes: up to where the first tensor may begin."""
 

@@ -38,7 +38,7 @@ class Fallback:
     used: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan(Shown):
     """What quantising will do. n_bytes: of the tensors afterwards."""
 

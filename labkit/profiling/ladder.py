@@ -83,7 +83,7 @@ class Rung:
         return self.divergence.top[0] if self.divergence else 1.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Ladder(Shown):
     """The levels, the reference first. bytes_per_s: memory reads, see bandwidth."""
 
@@ -106,6 +106,24 @@ class Ladder(Shown):
         return [rung.level for rung in self.rungs
                 if not any(o.file_bytes <= rung.file_bytes and o.kl <= rung.kl for o in self.rungs if o != rung)]
 
+    def table(self) -> Table:
+        columns = ("level", "file", "bits per weight", "fall back", "decode, tokens/s", "perplexity",
+                   f"KL to {self.rungs[0].level}, nats", "same top token", f"calls of {self.sample.tools}")
+        note = (f"{self.rungs[0].perplexity.guesses} guesses a level; ± is one standard error. A tool call more or "
+                f"less is {100 / self.sample.tools:.0f} points. No level is both smaller and truer than "
+                f"{', '.join(self.undominated())}.")
+        return Table(columns, tuple(map(_row, self.rungs)), note=note, title=f"{self.model}, {len(self.rungs)} levels")
+
+    def speeds(self) -> Table:
+        """What each level took: seconds, tokens/s, bytes."""
+        columns = ("level", "made, s", "loaded, s", "prefill, tokens/s", "decode, tokens/s", "of ceiling", "memory")
+        note = (f"± is the standard deviation of {self.sample.repetitions}. Ceiling: {self.bytes_per_s / 1e9:.1f} GB/s "
+                f"of memory reads. Memory: what loading and reading add. Energy: {self._energy()}. {self.machine}")
+        return Table(columns, tuple(map(_speed_row, self.rungs)), note=note)
+
+    def __str__(self) -> str:
+        return f"{self.table()}\n\n{self.speeds()}"
+
     def _energy(self) -> str:
         told = [f"{rung.level} {rung.joules:.0f} J" for rung in self.rungs if rung.joules is not None]
         return ", ".join(told) or str(EnergyMeter().read())
@@ -115,24 +133,18 @@ class Ladder(Shown):
         return {"model": self.model, "shape": asdict(self.shape), "rungs": rungs, "sample": asdict(self.sample),
                 "bytes_per_s": self.bytes_per_s, "machine": self.machine.to_dict(), "undominated": self.undominated()}
 
-    def table(self) -> Table:
-        columns = ("level", "file", "bits per weight", "fall back", "load, s", "prefill, tokens/s", "decode, tokens/s",
-                   "of ceiling", "memory", "perplexity", f"KL to {self.rungs[0].level}, nats", "same top token",
-                   f"calls of {self.sample.tools}")
-        first = self.rungs[0]
-        note = (f"{first.perplexity.guesses} guesses a level; ± is one standard error, of speeds the standard "
-                f"deviation of {self.sample.repetitions}. Ceiling: {self.bytes_per_s / 1e9:.1f} GB/s of memory reads. "
-                f"No level is both smaller and truer than {', '.join(self.undominated())}. Energy: {self._energy()}. "
-                f"{self.machine}")
-        return Table(columns, tuple(map(_row, self.rungs)), note=note, title=f"{self.model}, {len(self.rungs)} levels")
-
 
 def _row(rung: Rung) -> tuple[str, ...]:
     d = rung.divergence
     apart = (f"{d.mean:.4f} ± {d.error:.4f}", f"{d.top[0]:.1%}") if d else ("0", "all")
-    return (rung.level, size(rung.file_bytes), f"{rung.bits_per_weight:.2f}", str(rung.fallbacks), f"{rung.load_s:.2f}",
-            f"{rung.prefill.mean:.0f} ± {rung.prefill.sd:.0f}", f"{rung.decode.mean:.0f} ± {rung.decode.sd:.0f}",
-            f"{rung.share:.0%}", size(rung.memory_bytes), str(rung.perplexity), *apart, str(rung.tools_right))
+    return (rung.level, size(rung.file_bytes), f"{rung.bits_per_weight:.2f}", str(rung.fallbacks),
+            f"{rung.decode.mean:.0f}", str(rung.perplexity), *apart, str(rung.tools_right))
+
+
+def _speed_row(rung: Rung) -> tuple[str, ...]:
+    made_s = "was there" if rung.made_s is None else f"{rung.made_s:.1f}"
+    speeds = (f"{speed.mean:.0f} ± {speed.sd:.0f}" for speed in (rung.prefill, rung.decode))
+    return rung.level, made_s, f"{rung.load_s:.2f}", *speeds, f"{rung.share:.0%}", size(rung.memory_bytes)
 
 
 def run(progress: Progress | None = None, *, levels: Sequence[str] = LEVELS, source: Path | None = None,

@@ -63,7 +63,7 @@ class Option:
     against: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Choice(Shown):
     """level: None where none is possible."""
 

@@ -83,7 +83,7 @@ class Result:
         return {**asdict(self), **{name: getattr(self, name) for name in derived}}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report(Shown):
     """What `run` found."""
 

@@ -25,7 +25,7 @@ class Answer:
         return "".join(self.pieces)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TwoAnswers(Shown):
     """One question, answered greedily by two levels."""
 

@@ -9,43 +9,43 @@ FLOOR = 1e-4  # nats: where the reference, which is 0 from itself, is drawn on a
 
 
 def picture(ladder: Ladder) -> Any:
-    """A matplotlib figure: KL divergence and decode speed against the size of the file, a point a level."""
+    """A matplotlib figure: a row a level, with the file's size, the divergence and the speed of decoding."""
     import matplotlib.pyplot as plt
 
     from labkit.course import plot_style
     plot_style()
-    figure, (drift, speed) = plt.subplots(1, 2, figsize=(9, 3.6))
-    _points(drift, ladder, lambda rung: max(rung.kl, FLOOR))
-    drift.set(yscale="log", ylabel=f"KL divergence from {ladder.rungs[0].level} (nats)",
-              title="What it costs: lower is truer")
-    _points(speed, ladder, lambda rung: rung.decode.mean)
-    speed.set(ylabel="decode (tokens/s)", title="What it gains: higher is faster", ylim=(0, None))
-    for axes in (drift, speed):
-        axes.set(xlabel="file (MB)", xlim=(0, None))
+    names = [rung.level for rung in ladder.rungs]
+    figure, (saved, cost, gain) = plt.subplots(1, 3, figsize=(9, 0.8 + 0.27 * len(names)), sharey=True)
+    _bars(saved, ladder, [rung.file_bytes / 1e6 for rung in ladder.rungs], "{:.0f}")
+    saved.set(xlabel="file (MB): shorter is smaller", yticks=range(len(names)), yticklabels=names)
+    _bars(gain, ladder, [rung.decode.mean for rung in ladder.rungs], "{:.0f}")
+    gain.set(xlabel="decode (tokens/s): longer is faster")
+    _points(cost, ladder)
+    cost.set(xscale="log", xlabel=f"KL from {names[0]} (nats): further left is truer")
+    saved.invert_yaxis()
     return figure
 
 
-def _points(axes, ladder: Ladder, value) -> None:
+def _bars(axes, ladder: Ladder, values: list[float], form: str) -> None:
     best = ladder.undominated()
-    for rung in ladder.rungs:
-        x, y = rung.file_bytes / 1e6, value(rung)
-        axes.plot(x, y, "o", color="black", markersize=6, fillstyle="full" if rung.level in best else "none")
-    _name(axes, [(rung.file_bytes / 1e6, value(rung), rung.level) for rung in ladder.rungs])
+    bars = axes.barh(range(len(values)), values, color="white", edgecolor="black", height=0.65,
+                     hatch=["///" if rung.level in best else "" for rung in ladder.rungs])
+    axes.bar_label(bars, [form.format(value) for value in values], padding=3, fontsize=8)
+    axes.set(xlim=(0, 1.18 * max(values)))
 
 
-def _name(axes, points: list[tuple[float, float, str]]) -> None:
-    """Names beside their points, in turns to the right and to the left where points crowd."""
-    for i, (x, y, name) in enumerate(sorted(points)):
-        right = i % 2 == 1
-        axes.annotate(name, (x, y), xytext=(6 if right else -6, 0), textcoords="offset points", fontsize=8,
-                      ha="left" if right else "right", va="center")
+def _points(axes, ladder: Ladder) -> None:
+    best = ladder.undominated()
+    for i, rung in enumerate(ladder.rungs):
+        axes.plot(max(rung.kl, FLOOR), i, "o", color="black", markersize=6,
+                  fillstyle="full" if rung.level in best else "none")
 
 
 def words(ladder: Ladder) -> str:
     """What the picture shows, for those who do not see it."""
     told = "; ".join(_told(rung) for rung in ladder.rungs)
-    return (f"Size, divergence and speed of {len(ladder.rungs)} levels. {told}. Filled points, than which no level is "
-            f"both smaller and truer: {', '.join(ladder.undominated())}.")
+    return (f"Size, divergence and speed of {len(ladder.rungs)} levels. {told}. Hatched, than which no level is both "
+            f"smaller and truer: {', '.join(ladder.undominated())}.")
 
 
 def _told(rung: Rung) -> str:
