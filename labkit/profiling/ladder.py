@@ -41,10 +41,10 @@ class Sample:
     """How much is measured of each level."""
 
     windows: int = 1       # of the prose, 255 guesses each
-    tools: int = 4         # requests
+    tools: int = 0         # requests for a tool call
     repetitions: int = 2   # of the speeds
-    prompt: int = 256      # tokens
-    answer: int = 32       # tokens
+    prompt: int = 128      # tokens
+    answer: int = 24       # tokens
 
 
 QUICK, FULL = Sample(), Sample(windows=8, tools=36, repetitions=5, prompt=512, answer=128)
@@ -108,11 +108,14 @@ class Ladder(Shown):
 
     def table(self) -> Table:
         columns = ("level", "file", "bits per weight", "fall back", "decode, tokens/s", "perplexity",
-                   f"KL to {self.rungs[0].level}, nats", "same top token", f"calls of {self.sample.tools}")
-        note = (f"{self.rungs[0].perplexity.guesses} guesses a level; ± is one standard error. A tool call more or "
-                f"less is {100 / self.sample.tools:.0f} points. No level is both smaller and truer than "
-                f"{', '.join(self.undominated())}.")
-        return Table(columns, tuple(map(_row, self.rungs)), note=note, title=f"{self.model}, {len(self.rungs)} levels")
+                   f"KL to {self.rungs[0].level}, nats", "same top token")
+        rows = [_row(rung) for rung in self.rungs]
+        if self.sample.tools:
+            columns += (f"right calls of {self.sample.tools}",)
+            rows = [(*row, str(rung.tools_right)) for row, rung in zip(rows, self.rungs, strict=True)]
+        note = (f"{self.rungs[0].perplexity.guesses} guesses a level; ± is one standard error. No level is both "
+                f"smaller and truer than {', '.join(self.undominated())}.")
+        return Table(columns, tuple(rows), note=note, title=f"{self.model}, {len(self.rungs)} levels")
 
     def speeds(self) -> Table:
         """What each level took: seconds, tokens/s, bytes."""
@@ -138,7 +141,7 @@ def _row(rung: Rung) -> tuple[str, ...]:
     d = rung.divergence
     apart = (f"{d.mean:.4f} ± {d.error:.4f}", f"{d.top[0]:.1%}") if d else ("0", "all")
     return (rung.level, size(rung.file_bytes), f"{rung.bits_per_weight:.2f}", str(rung.fallbacks),
-            f"{rung.decode.mean:.0f}", str(rung.perplexity), *apart, str(rung.tools_right))
+            f"{rung.decode.mean:.0f}", str(rung.perplexity), *apart)
 
 
 def _speed_row(rung: Rung) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 #
 # In lesson 02 a constraint made every call of our model valid, and still half of them were wrong. The rest has to
 # be learned. The claim of this lesson: *a small model that is trained for one task beats a larger one that is not.*
-# You train one yourself, in less than a minute, and then measure one that was trained for longer.
+# You measure one that was trained for an hour, and then train it on, in less than a minute, for a desk of your own.
 
 # %%
 import random
@@ -16,6 +16,7 @@ import numpy as np
 import labkit as lk
 from labkit.course import HATCHES, alt, check, needs, plot_style, predict
 from labkit.data import data_folder
+from labkit.models import adapter_file
 from labkit.models.adapter import Settings
 from labkit.models.environments import environment
 from labkit.profiling import held_out
@@ -168,67 +169,8 @@ question, answer = trained.turn(request, calls)
 print(trained.beginning(tools[:1]) + question + ">>>" + answer)
 
 # %% [markdown]
-# ## Corrections become examples
-# In the shop you would correct the model's mistakes, and labkit would keep the corrections in a file. Here the
-# sentences above play the customers. `Feedback` is that file: each line is on disk when `add` returns.
-
-# %%
-folder = Path(tempfile.mkdtemp())
-book = Feedback(folder / "corrections.jsonl")
-for request, calls in make_examples(SEEN, 192, seed=2):
-    book.add(request, tools, calls)
-print(len(book), "corrections. The file begins:", book.path.read_text("utf-8")[:60], "…")
-
-# %% [markdown]
-# ## A learning agent
-# Now train, in rounds, as the shop would every evening: on all corrections so far, ten seconds, from where the last
-# round ended. After each round the same 24 requests are asked again. The untrained model is the fixed line to beat.
-# How many will be right after the third round?
-
-# %%
-guess = None  # your guess, 0 to 24
-view = TrainingView()
-view
-
-# %%
-def learn(n, start):
-    """An adapter trained on the first n corrections, from another one or from nothing."""
-    seen = [{"request": r, "calls": c} for r, c in make_examples(SEEN, 8, seed=4)]
-    valid = examples.made({"tools": [tool.to_openai()["function"] for tool in tools], "asked": seen})
-    settings = Settings(rank=8, rate=3e-3, warmup=4, batch_tokens=800, passes=3, seconds=10, report=2,
-                        check=1000)
-    return specialise(book.examples()[:n // 8], folder / f"after_{n}.gguf", valid=[valid], start=start,
-                      settings=settings, on_event=view).path
-
-
-curve = {0: before}
-if can_train:
-    path = None
-    for n in (64, 128, 192):
-        path = learn(n, path)
-        mine = lk.connect(adapter=path)
-        curve[n] = count_right(mine)
-        print(f"after {n} corrections: {curve[n]} of 24 right")
-    print(view.text())
-
-# %%
-figure, axes = plt.subplots(figsize=(5.5, 3))
-axes.axhline(before, linestyle="--", color="gray", label="untrained")
-axes.plot(list(curve), list(curve.values()), "o-", color="black", label="learning from corrections")
-axes.set(xlabel="corrections", ylabel="right, of 24 requests", ylim=(0, 25), xticks=list(curve))
-axes.legend(loc="lower right")
-alt(figure, "Right of 24: " + ", ".join(f"{n} after {k} corrections" for k, n in curve.items()) + ".")
-if can_train:
-    after = curve[192]
-    predict("Right after three rounds", guess, after, "of 24")
-    print(f"The adapter has {path.stat().st_size / 1e6:.1f} MB. The model has 98.")
-    assert after > before
-
-# %% [markdown]
-# The sentences of the test were not among those it learned, nor were most of the values. It has learned *this desk*.
-#
 # ## The course's adapter
-# One adapter came with the course. It was trained in the same way, but for longer and on over a thousand tools, with
+# One adapter came with the course. It was trained in this way for over an hour, on more than a thousand tools, with
 # their names and wordings changed all the time, so that it has to read what a tool says of itself. Your bicycle tools
 # were not among them. `lk.connect()` uses it when you pass tools.
 
@@ -239,9 +181,75 @@ assert ours.capabilities.trained
 unseen = count_right(ours)
 predict("Right with the course's adapter", guess, unseen, "of 24")
 
+# %% [markdown]
+# ## Corrections become examples
+# In the shop you would correct the mistakes, and labkit would keep the corrections in a file. Here the sentences above
+# play the customers. `Feedback` is that file: each line is on disk when `add` returns.
+
 # %%
-labels = ["untrained", "your adapter", "the course's"]
-scores = [before, after if can_train else 0, unseen]
+folder = Path(tempfile.mkdtemp())
+book = Feedback(folder / "corrections.jsonl")
+for request, calls in make_examples(SEEN, 192, seed=2):
+    book.add(request, tools, calls)
+print(len(book), "corrections. The file begins:", book.path.read_text("utf-8")[:60], "…")
+
+# %% [markdown]
+# ## A learning agent
+# Now the agent learns from its mistakes: training goes on from the course's adapter, on your corrections, for a quarter
+# of a minute and some seconds to load. Every few steps the model answers 24 *other* held-back requests. How many of the
+# first 24 will be right in the end?
+
+# %%
+guess = None  # your guess, 0 to 24
+view = TrainingView()
+view
+
+# %%
+def as_examples(pairs):
+    asked = [{"request": request, "calls": calls} for request, calls in pairs]
+    return examples.made({"tools": [tool.to_openai()["function"] for tool in tools], "asked": asked})
+
+
+if can_train:
+    others = make_examples(HELD_BACK, 24, seed=7)
+    settings = Settings(rank=32, rate=6e-4, warmup=4, batch_tokens=800, steps=60, seconds=16,
+                        report=1, check=3, patience=100)
+    done = specialise(book.examples(), folder / "bikes.gguf", start=adapter_file.course(), on_event=view,
+                      settings=settings, valid=[as_examples(others[i:i + 8]) for i in (0, 8, 16)])
+    print(view.text())
+
+# %%
+if can_train:
+    mine = lk.connect(adapter=done.path)
+    after = count_right(mine)
+    predict("Right after learning from corrections", guess, after, "of 24")
+    print(f"The adapter has {done.path.stat().st_size / 1e6:.1f} MB. The model has 98.")
+    assert after > max(before, unseen)
+
+# %% [markdown]
+# This is how it came about. A step learns from about eight corrections. The first line is where the agent began, the
+# second is the model without any training; both stand still.
+
+# %%
+if can_train:
+    learned, share = zip(*((8 * step, 100 * right) for step, _, right in done.curve))
+    figure, axes = plt.subplots(figsize=(5.5, 2.8))
+    axes.plot(learned, share, "o-", color="black", label="learning from corrections")
+    for style, (name, n) in zip(("--", ":"), (("the course's adapter", unseen), ("untrained", before))):
+        axes.axhline(100 * n / 24, linestyle=style, color="gray", marker="", label=name)
+    axes.set(xlabel="corrections learned from, about", ylabel="right, held back (%)", ylim=(0, 102),
+             xlim=(0, None))
+    axes.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=8)
+    alt(figure, "Held-back requests right: " + ", ".join(
+        f"{right:.0f} % after {n}" for n, right in zip(learned, share)) + f" corrections; {unseen} of 24 "
+        f"before, {before} untrained.")
+
+# %% [markdown]
+# The sentences of the test were not among those it learned, nor were most of the values. It has learned *this desk*.
+
+# %%
+labels = ["untrained", "the course's", "and your corrections"]
+scores = [before, unseen, after if can_train else 0]
 figure, axes = plt.subplots(figsize=(6.5, 2.6))
 bars = axes.bar(labels, scores, hatch=HATCHES[:3], edgecolor="black", color="white", width=0.55)
 axes.bar_label(bars, padding=3)
@@ -255,11 +263,11 @@ alt(figure, "Requests answered right, of 24: "
 # ## Tools that nobody trained on
 # This is the hard test: odd tools, and people who leave half of it out or say it at length.
 #
-# The course keeps 480 requests to tools of twelve domains that its adapter was never trained on. Here are 14 of those
+# The course keeps 480 requests to tools of twelve domains that its adapter was never trained on. Here are 12 of those
 # that need a call. A call counts when the tool and **every** value are right.
 
 # %%
-cases = random.Random(5).sample(held_out.load("test", calls=True), 14)
+cases = random.Random(5).sample(held_out.load("test", calls=True), 12)
 
 
 def outcomes(slm, cases, max_tokens=120):
@@ -279,14 +287,14 @@ print(cases[0].messages[-1]["content"])
 print("offered:", [tool["function"]["name"] for tool in cases[0].tools])
 
 # %%
-guess = None  # your guess: how many of these 14 does the course's adapter get right?
+guess = None  # your guess: how many of these 12 does the course's adapter get right?
 seen = outcomes(ours, cases)
 n_ours = sum(right for _, right in seen)
 n_plain = sum(right for _, right in outcomes(plain, cases))
-predict("Right on tools it never saw", guess, n_ours, "of 14")
-print(f"untrained: {n_plain} of 14")
+predict("Right on tools it never saw", guess, n_ours, "of 12")
+print(f"untrained: {n_plain} of 12")
 if can_train:
-    print(f"your adapter, of the first 7: {sum(right for _, right in outcomes(mine, cases[:7]))}")
+    print(f"your adapter, of the first 6: {sum(right for _, right in outcomes(mine, cases[:6]))}")
 
 # %% [markdown]
 # ## When not to call
@@ -294,11 +302,11 @@ if can_train:
 # all of these the right number of calls is none.
 
 # %%
-quiet = random.Random(6).sample(held_out.load("test", calls=False), 14)
-guess = None  # your guess: of 14 requests that need no call, how many are left alone?
+quiet = random.Random(6).sample(held_out.load("test", calls=False), 12)
+guess = None  # your guess: of 12 requests that need no call, how many are left alone?
 left_alone = outcomes(ours, quiet, max_tokens=30)   # of words, the first ones will do
-predict("Left alone", guess, sum(right for _, right in left_alone), "of 14")
-assert sum(right for _, right in left_alone) > 7
+predict("Left alone", guess, sum(right for _, right in left_alone), "of 12")
+assert sum(right for _, right in left_alone) > 6
 
 # %% [markdown]
 # What is missing is asked for. The adapter writes `null` in the place of a value that it was not told, and labkit
@@ -311,16 +319,16 @@ print(ours.chat("Please order some bells.", tools=tools).text or "it called")
 # ## How sure is it?
 # The model wrote each token with a probability. Their product is the probability of the whole answer:
 # `reply.confidence`. If it is worth something, answers with a high one must be right more often. Both sets together,
-# 28 answers:
+# 24 answers:
 
 # %%
 every = sorted(seen + left_alone)
-thirds = [every[:9], every[9:18], every[18:]]
+thirds = [every[:8], every[8:16], every[16:]]
 mean_confidence = [np.mean([confidence for confidence, _ in part]) for part in thirds]
 share_right = [np.mean([right for _, right in part]) for part in thirds]
 figure, axes = plt.subplots(figsize=(4.2, 3.2))
 axes.plot([0, 1], [0, 1], ":", color="gray", label="as sure as right")
-axes.plot(mean_confidence, share_right, "o-", color="black", label="measured, 9 or 10 answers a point")
+axes.plot(mean_confidence, share_right, "o-", color="black", label="measured, 8 answers a point")
 axes.set(xlabel="confidence (probability of the answer)", ylabel="share right",
          xlim=(0, 1.02), ylim=(0, 1.02))
 axes.legend(loc="lower right")
@@ -405,7 +413,7 @@ check("10.3", threshold)
 
 # %% [markdown]
 # ## What you have seen
-# - A minute of training on two cores teaches a small model one desk. No cloud, no graphics card.
+# - A quarter of a minute of training on two cores teaches a small model one desk. No cloud, no graphics card.
 # - What it learns is in a file of its own, and comes off again.
 # - Trained on many tools, it also calls tools it has never seen. How well was measured, not promised.
 # - It knows something about when it is wrong. Use that.

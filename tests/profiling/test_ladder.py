@@ -26,7 +26,7 @@ def test_two_levels_for_real_and_from_the_cache(monkeypatch, tmp_path):
     assert f16.file_bytes > 2.5 * q4.file_bytes and "Paris" in f16.answer and q4.tools_right in (0, 1)
     for one in found.rungs:
         assert one.prefill.mean > one.decode.mean > 1 and one.share > 0 and one.memory_bytes > 10_000_000
-    assert "Q4_0" in str(found) and json.dumps(found.to_dict())
+    assert "right calls of 1" in str(found) and "made, s" in str(found) and json.dumps(found.to_dict())
     again = module.run(levels=("F16", "Q4_0"), sample=TINY)
     assert again.rungs == found.rungs
     assert module.run(levels=("Q4_0",), sample=TINY).rungs[0].divergence is None, "another reference is another result"
