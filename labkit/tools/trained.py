@@ -36,7 +36,7 @@ def outline(tool: Tool) -> str:
 
 def fingerprints(tools: Iterable[Tool]) -> dict[str, str]:
     """What an adapter keeps of the tools it was trained on, by name: a hash of how the model read each."""
-    known = {tool.name: hashlib.sha256(outline(tool).encode()).hexdigest()[:12] for tool in tools}
+    known = {tool.name: hashlib.sha256(outline(tool).encode("utf-8", "replace")).hexdigest()[:12] for tool in tools}
     return known if len(known) <= MOST_KNOWN else {}
 
 

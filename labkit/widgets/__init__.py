@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from labkit.lazy import lazy_names
 
-_HOME = {"ChatBox": "chat", "LevelExplorer": "levels", "LiveProfiler": "live", "TraceView": "trace",
-         "TrainingView": "training"}
+_HOME = {"ChatBox": "chat", "LevelChooser": "chooser", "LevelExplorer": "levels", "LiveProfiler": "live",
+         "TraceView": "trace", "TrainingView": "training"}
 __all__ = sorted(_HOME)
 _get, __dir__ = lazy_names("labkit.widgets", _HOME)
 

@@ -15,7 +15,7 @@ from labkit.models import embedded, gguf_file
 from labkit.models.quantise import made, moved, plan
 from labkit.profiling import ladder
 from labkit.profiling.level_choice import DEVICES
-from labkit.widgets import LevelExplorer
+from labkit.widgets import LevelChooser, LevelExplorer
 from labkit.widgets.ladder import picture, words
 
 plot_style()
@@ -199,10 +199,11 @@ for name in DEVICES:
     print(f"{name}: {choice.level}, about {choice.best.tokens_per_s:.0f} tokens/s ({choice.device.source})")
 
 # %% [markdown]
-# What if you ask for less truth, or have less memory? Change the two numbers.
+# What if you ask for less truth, or have less memory? Move the sliders. (Where there are none:
+# `lk.choose("phone", ladder=found, quality=0.5, ram_bytes=400e6)`.)
 
 # %%
-lk.choose("phone", ladder=found, quality=0.5, ram_bytes=400e6)
+LevelChooser(found, "phone")
 
 # %% [markdown]
 # ## Explore

@@ -5,7 +5,7 @@ import pytest
 
 import labkit as lk
 from labkit.profiling.two_answers import Answer, TwoAnswers
-from labkit.widgets import LevelExplorer
+from labkit.widgets import LevelChooser, LevelExplorer
 from labkit.widgets.ladder import picture, words
 
 
@@ -54,3 +54,20 @@ def test_the_picture_has_units_and_words(typed_ladder):
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["F16", "Q8_0", "Q4_K_M", "Q4_0", "Q2_K"]
     told = words(typed_ladder())
     assert "Q4_0 92 MB, 0.220 nats, 200 tokens/s" in told and "both smaller and truer" in told
+
+
+def test_the_chooser_follows_its_sliders(typed_ladder):
+    chooser = LevelChooser(typed_ladder())
+    assert chooser.choice.level == "Q4_K_M" and "<b>Q4_K_M</b>" in chooser.html() and "Q4_K_M" in chooser.text()
+    chooser.quality.value = 0.95
+    assert chooser.choice.level == "Q8_0" and "<b>Q8_0</b>" in chooser.children[-1].value
+    chooser.ram.value = 100
+    assert chooser.choice.level is None and "nothing fits" in chooser.children[-1].value
+
+
+def test_a_device_sets_memory_and_bandwidth(typed_ladder):
+    chooser = LevelChooser(typed_ladder(), "phone")
+    assert chooser.ram.value == 3000 and chooser.bandwidth.value == pytest.approx(36, abs=0.5)
+    before = chooser.choice.best.tokens_per_s
+    chooser.device.value = "single-board computer"
+    assert chooser.bandwidth.value == pytest.approx(12, abs=0.5) and chooser.choice.best.tokens_per_s < before / 2
