@@ -164,15 +164,14 @@ def run(progress: Progress | None = None, *, levels: Sequence[str] = LEVELS, sou
     keep, reader = _Kept(origin, sample, levels[0]), Reader()
     rungs = {} if fresh else {level: rung for level in levels if (rung := keep.load(level))}
     missing = [level for level in levels if level not in rungs]
-    reference, readings = missing and _references(levels[0], source, sample), [reader.read()]
+    reference = missing and _references(levels[0], source, sample)
     for i, level in enumerate(missing):
         report(i, len(missing), level)
-        readings.append(reader.read())
-        rungs[level] = _measure(level, source, sample, None if level == levels[0] else reference, readings[-1])
+        rungs[level] = _measure(level, source, sample, None if level == levels[0] else reference, reader)
         keep.save(rungs[level])
     report(len(missing), len(missing), "done")
     return Ladder(embedded.display_name(origin), shape_of(origin), tuple(rungs[level] for level in levels), sample,
-                  statistics.median(readings), machine())
+                  statistics.median(reader.read() for _ in range(5)), machine())
 
 
 def _connect(level: str, source: Path | None):
@@ -186,8 +185,8 @@ def _references(level: str, source: Path | None, sample: Sample) -> quality.Pred
 
 
 def _measure(level: str, source: Path | None, sample: Sample, reference: quality.Predictions | None,
-             width: float) -> Rung:
-    """reference: None for the reference itself. width: memory reads just before, bytes/s."""
+             reader: Reader) -> Rung:
+    """reference: None for the reference itself. reader: of the memory's speed, before, between and after."""
     meter, there, began = EnergyMeter(), set(home().glob("models/*")), time.perf_counter()
     path = made(level, source)
     made_s = None if path in there else time.perf_counter() - began
@@ -196,8 +195,9 @@ def _measure(level: str, source: Path | None, sample: Sample, reference: quality
     answer = chat.chat(QUESTION, max_tokens=12).text  # reads every weight once: the file is mapped, not copied
     load_s = time.perf_counter() - began
     driver = bench._Engine(chat.backend, sample.prompt, sample.answer)
-    prefill, decode = map(bench.Speed, ("prefill", "decode"), zip(
-        *(driver.measure() for _ in range(sample.repetitions)), strict=True))
+    rounds = [(reader.read(), *driver.measure()) for _ in range(sample.repetitions)]
+    width = statistics.median([reader.read(), *(width for width, *_ in rounds)])
+    prefill, decode = map(bench.Speed, ("prefill", "decode"), zip(*(speeds for _, *speeds in rounds), strict=True))
     memory = rss() - resident
     ppl, apart = quality.compare(chat.backend.engine, reference, most=sample.windows)
     right = sum(_is_right(chat, item) for item in requests(sample.tools))
