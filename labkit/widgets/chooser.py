@@ -35,15 +35,21 @@ class LevelChooser(ShownAnywhere, VBox):
 
     @property
     def choice(self) -> Choice:
-        return choose(self.device.value, ram_bytes=self.ram.value * 1e6, bytes_per_s=self.bandwidth.value * 1e9,
-                      quality=self.quality.value, context=self.context.value, ladder=self.ladder)
+        own = {} if self._sliders == self._taken else {
+            "ram_bytes": self.ram.value * 1e6, "bytes_per_s": self.bandwidth.value * 1e9}
+        return choose(self.device.value, quality=self.quality.value, context=self.context.value, ladder=self.ladder,
+                      **own)
+
+    @property
+    def _sliders(self) -> tuple[float, float]:
+        return self.ram.value, self.bandwidth.value
 
     def _take(self) -> None:
         """Memory and bandwidth of the device that was picked."""
         device = choose(self.device.value, ladder=self.ladder).device
         self._setting = True
         self.ram.value, self.bandwidth.value = device.ram_bytes / 1e6, device.bytes_per_s / 1e9
-        self._setting = False
+        self._setting, self._taken = False, self._sliders
         self._draw()
 
     def _draw(self) -> None:

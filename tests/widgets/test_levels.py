@@ -68,6 +68,9 @@ def test_the_chooser_follows_its_sliders(typed_ladder):
 def test_a_device_sets_memory_and_bandwidth(typed_ladder):
     chooser = LevelChooser(typed_ladder(), "phone")
     assert chooser.ram.value == 3000 and chooser.bandwidth.value == pytest.approx(36, abs=0.5)
+    assert "estimate: LPDDR5" in chooser.html()
+    chooser.bandwidth.value = 30
+    assert "as given" in chooser.html()
     before = chooser.choice.best.tokens_per_s
     chooser.device.value = "single-board computer"
     assert chooser.bandwidth.value == pytest.approx(12, abs=0.5) and chooser.choice.best.tokens_per_s < before / 2
