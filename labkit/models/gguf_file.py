@@ -7,6 +7,7 @@ https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 from __future__ import annotations
 
 import math
+import os
 import struct
 from collections import Counter
 from collections.abc import Iterator
@@ -131,7 +132,10 @@ def read(path: str | Path) -> GgufFile:
 
 def texts(path: str | Path) -> dict[str, str]:
     """What a GGUF says of itself in words, by key. Raises ValueError for another file or a damaged one."""
-    return {key: value for key, value in _read(Path(path)).metadata.items() if isinstance(value, str)}
+    with open(path, "rb") as file:
+        header = _Header(file)
+        _, _, n_pairs = header.beginning()
+        return {key: value for key, value in header.pairs(n_pairs) if isinstance(value, str)}
 
 
 # -- the header ----------------------------------------------------------------------------
@@ -139,7 +143,7 @@ def texts(path: str | Path) -> dict[str, str]:
 
 def _read(path: Path) -> GgufFile:
     with open(path, "rb") as file:
-        header = _Header(file, path.stat().st_size)
+        header = _Header(file)
         version, n_tensors, n_pairs = header.beginning()
         metadata = dict(header.pairs(n_pairs))
         alignment = metadata.get("general.alignment", 32)
@@ -156,8 +160,8 @@ def _read(path: Path) -> GgufFile:
 class _Header:
     """Reads on from where it stands. Raises ValueError where the file ends or says what cannot be."""
 
-    def __init__(self, file: BinaryIO, length: int):
-        self.file, self.length = file, length
+    def __init__(self, file: BinaryIO):
+        self.file, self.length = file, os.fstat(file.fileno()).st_size
 
     def beginning(self) -> tuple[int, int, int]:
         """(version, number of tensors, number of keys)."""

@@ -132,7 +132,8 @@ class Ladder(Shown):
         return ", ".join(told) or str(EnergyMeter().read())
 
     def to_dict(self) -> dict[str, Any]:
-        rungs = [{**asdict(r), "kl": r.kl, "same_top": r.same_top} for r in self.rungs]
+        rungs = [{**asdict(r), "divergence": r.divergence and r.divergence.to_dict(), "kl": r.kl,
+                  "same_top": r.same_top} for r in self.rungs]
         return {"model": self.model, "shape": asdict(self.shape), "rungs": rungs, "sample": asdict(self.sample),
                 "bytes_per_s": self.bytes_per_s, "machine": self.machine.to_dict(), "undominated": self.undominated()}
 
@@ -174,13 +175,13 @@ def run(progress: Progress | None = None, *, levels: Sequence[str] = LEVELS, sou
                   statistics.median(reader.read() for _ in range(5)), machine())
 
 
-def _connect(level: str, source: Path | None):
+def _connect(path: Path):
     from labkit import connect
-    return connect("llama.cpp", str(made(level, source)), context_length=CONTEXT, adapter=None)
+    return connect("llama.cpp", str(path), context_length=CONTEXT, adapter=None)
 
 
 def _references(level: str, source: Path | None, sample: Sample) -> quality.Predictions:
-    with _connect(level, source) as chat:
+    with _connect(made(level, source)) as chat:
         return quality.references(chat.backend.engine, most=sample.windows)
 
 
@@ -191,7 +192,7 @@ def _measure(level: str, source: Path | None, sample: Sample, reference: quality
     path = made(level, source)
     made_s = None if path in there else time.perf_counter() - began
     resident, began = rss(), time.perf_counter()
-    chat = _connect(level, source)
+    chat = _connect(path)
     answer = chat.chat(QUESTION, max_tokens=12).text  # reads every weight once: the file is mapped, not copied
     load_s = time.perf_counter() - began
     driver = bench._Engine(chat.backend, sample.prompt, sample.answer)

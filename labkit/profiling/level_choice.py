@@ -121,7 +121,7 @@ def _device(device: str | Device, measured: Ladder) -> Device:
 
 
 def _with(device: Device, ram_bytes: float | None, bytes_per_s: float | None) -> Device:
-    if min(ram_bytes or 1, bytes_per_s or 1) <= 0:
+    if any(given is not None and given <= 0 for given in (ram_bytes, bytes_per_s)):
         raise BadRequest("ram_bytes and bytes_per_s are bytes, more than 0.")
     if ram_bytes is None and bytes_per_s is None:
         return device

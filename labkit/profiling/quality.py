@@ -10,7 +10,7 @@ is the same. Perplexity asks how well a text is guessed; KL asks whether the mod
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -94,10 +94,10 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True, dtype=np.float64)).astype(np.float32)
 
 
-def perplexity(engine: Any, text: str | None = None, *, window: int = WINDOW, most: int | None = WINDOWS,
-               on_window: Callable[[int, int], object] = lambda done, of: None) -> Perplexity:
+def perplexity(engine: Any, text: str | None = None, *, window: int = WINDOW,
+               most: int | None = WINDOWS) -> Perplexity:
     """Of a text, the course's prose by default; most: windows of it, None for all."""
-    return judge(_each(engine, text, window, most, on_window))[0]
+    return judge(_each(engine, text, window, most))[0]
 
 
 def references(engine: Any, text: str | None = None, *, window: int = WINDOW,
@@ -128,12 +128,10 @@ def judge(found: Iterator[tuple[list[int], np.ndarray]], reference: Predictions 
     return ppl, None if reference is None else Divergence(tuple(kl), same)
 
 
-def _each(engine: Any, text: str | None, window: int, most: int | None,
-          on_window: Callable[[int, int], object] = lambda done, of: None) -> Iterator[tuple[list[int], np.ndarray]]:
+def _each(engine: Any, text: str | None, window: int, most: int | None) -> Iterator[tuple[list[int], np.ndarray]]:
     parts = windows(engine.tokenize(prose() if text is None else text), window, most)
     if engine.c.llama_vocab_get_add_bos(engine.vocab):  # as llama.cpp does, where a model wants a first token
         begin = engine.c.llama_vocab_bos(engine.vocab)
         parts = [[begin, *part[1:]] for part in parts]
-    for i, part in enumerate(parts):
+    for part in parts:
         yield part, predictions(engine, part)
-        on_window(i + 1, len(parts))

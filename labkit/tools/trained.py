@@ -36,13 +36,17 @@ def outline(tool: Tool) -> str:
 
 def fingerprints(tools: Iterable[Tool]) -> dict[str, str]:
     """What an adapter keeps of the tools it was trained on, by name: a hash of how the model read each."""
-    known = {tool.name: hashlib.sha256(outline(tool).encode("utf-8", "replace")).hexdigest()[:12] for tool in tools}
+    known = {tool.name: _fingerprint(tool) for tool in tools}
     return known if len(known) <= MOST_KNOWN else {}
+
+
+def _fingerprint(tool: Tool) -> str:
+    return hashlib.sha256(outline(tool).encode("utf-8", "replace")).hexdigest()[:12]
 
 
 def warn_of_changes(tools: Iterable[Tool], known: Mapping[str, str]) -> None:
     """Warn of tools that go by a name the adapter knows, but read otherwise than in its training."""
-    names = [name for name, now in fingerprints(tools).items() if known.get(name, now) != now]
+    names = [tool.name for tool in tools if tool.name in known and _fingerprint(tool) != known[tool.name]]
     if names:
         warnings.warn(f"{', '.join(names)}: changed since the adapter was trained, which may call what was there then. "
                       "Train it again with new examples: labkit specialise", stacklevel=4)
