@@ -20,7 +20,7 @@ def read(folder: Path) -> dict[str, Any] | None:
 
 def write(folder: Path, facts: dict[str, Any]) -> None:
     """Keep `facts` in the folder, and with them every file that is in it now."""
-    files = {path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+    files = {path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256(path)}
              for path in sorted(folder.rglob("*")) if path.is_file()}
     (folder / NAME).write_text(json.dumps({**facts, "files": files}, indent=1), encoding="utf-8")
 
@@ -34,11 +34,12 @@ def _wrong(path: Path, fact: dict[str, Any], verify: bool) -> str | None:
     n_bytes = path.stat().st_size if path.is_file() else 0
     if n_bytes != fact["bytes"]:
         return f"is damaged: {path.name} has {n_bytes} bytes, {fact['bytes']} expected"
-    if verify and _sha256(path) != fact["sha256"]:
+    if verify and sha256(path) != fact["sha256"]:
         return f"is damaged: {path.name} is not what was written"
     return None
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """Of a file's content, in hexadecimal, read in pieces."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

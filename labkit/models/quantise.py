@@ -1,7 +1,6 @@
 """Re-encode a GGUF's weights with llama.cpp's own quantiser, and say beforehand what it will do to each tensor."""
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
@@ -15,6 +14,7 @@ from typing import Any
 from labkit.errors import BadRequest, LabkitError, ModelFileError
 from labkit.models import embedded, gguf_file
 from labkit.models.cache import atomic_file, home
+from labkit.models.manifest import sha256
 from labkit.table import Shown, Table, size
 
 # Named as llama.cpp names them, from the most bits to the fewest.
@@ -108,8 +108,7 @@ def made(level: str, source: Path | None = None, on_progress: OnProgress = lambd
 
     Raises as `quantise` does, ModelFileError also where the cache cannot be written.
     """
-    if level not in LEVELS:
-        raise BadRequest(f"Unknown level {level!r}. Use one of: {', '.join(LEVELS)}.")
+    check(level)
     origin = start(source)
     if not source and level == LOSSLESS:
         return origin
@@ -122,6 +121,12 @@ def made(level: str, source: Path | None = None, on_progress: OnProgress = lambd
             raise ModelFileError(f"{level} cannot be written in {target.parent}: {error.strerror}. Set LABKIT_HOME to "
                                  "a folder with room.") from error
     return target
+
+
+def check(level: str) -> None:
+    """Raises BadRequest for a level that is none of LEVELS."""
+    if level not in LEVELS:
+        raise BadRequest(f"Unknown level {level!r}. Use one of: {', '.join(LEVELS)}.")
 
 
 def start(source: Path | None) -> Path:
@@ -142,14 +147,11 @@ def moved(source: Path, target: Path) -> float:
 
 
 def _cached(source: Path, level: str) -> Path:
-    with open(source, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()[:12]
-    return home() / "models" / f"{source.stem}.{level}-from-{digest}.gguf"
+    return home() / "models" / f"{source.stem}.{level}-from-{sha256(source)[:12]}.gguf"
 
 
 def _run(source: Path, target: Path, level: str, on_line: Callable[[str], object], dry_run: bool = False) -> None:
-    if level not in LEVELS:
-        raise BadRequest(f"Unknown level {level!r}. Use one of: {', '.join(LEVELS)}.")
+    check(level)
     from labkit.models.llama import captured_log, library
     llama_cpp = library()
     params = llama_cpp.llama_model_quantize_default_params()

@@ -24,7 +24,8 @@ from labkit.models import embedded, gguf_file
 from labkit.models.budget import Shape, shape_of
 from labkit.models.cache import atomic_file, home
 from labkit.models.hardware import Machine, machine
-from labkit.models.quantise import LEVELS, made, plan, start
+from labkit.models.manifest import sha256
+from labkit.models.quantise import LEVELS, check, made, plan, start
 from labkit.profiling import bench, quality, tool_requests
 from labkit.profiling.bandwidth import Reader
 from labkit.profiling.energy import EnergyMeter
@@ -159,8 +160,10 @@ def run(progress: Progress | None = None, *, levels: Sequence[str] = LEVELS, sou
     F16. fresh: measure again what was measured before. Raises BadRequest for an unknown level or none, ModelFileError
     where a level cannot be made.
     """
-    if not levels or (unknown := [level for level in levels if level not in LEVELS]):
-        raise BadRequest(f"Unknown level {unknown[0]!r}. Use: {', '.join(LEVELS)}." if levels else "Name a level.")
+    if not levels:
+        raise BadRequest("Name a level.")
+    for level in levels:
+        check(level)
     report, origin = progress or (lambda *_: None), start(source)
     keep, reader = _Kept(origin, sample, levels[0]), Reader()
     rungs = {} if fresh else {level: rung for level in levels if (rung := keep.load(level))}
@@ -226,9 +229,7 @@ class _Kept:
     """Results on disk, by everything they depend on."""
 
     def __init__(self, origin: Path, sample: Sample, reference: str):
-        with open(origin, "rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        facts = [content, sample, reference, machine().cpu, version("llama-cpp-python"), quality.prose()]
+        facts = [sha256(origin), sample, reference, machine().cpu, version("llama-cpp-python"), quality.prose()]
         self.key = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
     def _file(self, level: str) -> Path:
