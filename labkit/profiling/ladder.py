@@ -1,10 +1,10 @@
 """The ladder: one model at every level of quantisation, measured. `labkit quantise --ladder`
 
 Each level is made from the same file (by default the embedded model's F16), loaded, and measured in the same way:
-speed by llama-bench's conventions on random tokens, memory as the resident bytes that loading and reading add,
-perplexity and divergence from the first level on the course's prose (labkit.profiling.quality), and calls of a fixed
-set of tool requests under the constraint. Results are kept by the source's content, level, sample and engine, so a
-second run shows them at once.
+speed by llama-bench's conventions on random tokens, memory as the most that loading, reading and writing add to
+the process's resident bytes, perplexity and divergence from the first level on the course's prose
+(labkit.profiling.quality), and calls of a fixed set of tool requests under the constraint. Results are kept by the
+source's content, level, sample and engine, so a second run shows them at once.
 """
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from labkit.models.quantise import LEVELS, check, made, plan, start
 from labkit.profiling import bench, quality, tool_requests
 from labkit.profiling.bandwidth import Reader
 from labkit.profiling.energy import EnergyMeter
-from labkit.profiling.memory import rss
+from labkit.profiling.measure import profile
 from labkit.table import Shown, Table, size
 
 CONTEXT = 2048
@@ -108,21 +108,24 @@ class Ladder(Shown):
                 if not any(o.file_bytes <= rung.file_bytes and o.kl <= rung.kl for o in self.rungs if o != rung)]
 
     def table(self) -> Table:
-        columns = ("level", "file", "bits per weight", "fall back", "decode, tokens/s", "perplexity",
-                   f"KL to {self.rungs[0].level}, nats", "same top token")
+        columns = ("level", "file", "bits per weight", "decode, tokens/s", "perplexity",
+                   f"KL to {self.rungs[0].level}, nats", "KL, 90 and 99 %", "same top token")
         rows = [_row(rung) for rung in self.rungs]
         if self.sample.tools:
             columns += (f"right calls of {self.sample.tools}",)
             rows = [(*row, str(rung.tools_right)) for row, rung in zip(rows, self.rungs, strict=True)]
-        note = (f"{self.rungs[0].perplexity.guesses} guesses a level; ± is one standard error. No level is both "
-                f"smaller and truer than {', '.join(self.undominated())}.")
+        note = (f"{self.rungs[0].perplexity.guesses} guesses a level; ± is one standard error. KL, 90 and 99 %: that "
+                f"share of the guesses is no further off. No level is both smaller and truer than "
+                f"{', '.join(self.undominated())}.")
         return Table(columns, tuple(rows), note=note, title=f"{self.model}, {len(self.rungs)} levels")
 
     def speeds(self) -> Table:
         """What each level took: seconds, tokens/s, bytes."""
-        columns = ("level", "made, s", "loaded, s", "prefill, tokens/s", "decode, tokens/s", "of ceiling", "memory")
+        columns = ("level", "fall back", "made, s", "loaded, s", "prefill, tokens/s", "decode, tokens/s",
+                   "of ceiling", "peak memory")
         note = (f"± is the standard deviation of {self.sample.repetitions}. Ceiling: {self.bytes_per_s / 1e9:.1f} GB/s "
-                f"of memory reads. Memory: what loading and reading add. Energy: {self._energy()}. {self.machine}")
+                f"of memory reads. Fall back: tensors with another type than the level's. Peak memory: what loading, "
+                f"reading and writing add at most. Energy: {self._energy()}. {self.machine}")
         return Table(columns, tuple(map(_speed_row, self.rungs)), note=note)
 
     def __str__(self) -> str:
@@ -141,15 +144,17 @@ class Ladder(Shown):
 
 def _row(rung: Rung) -> tuple[str, ...]:
     d = rung.divergence
-    apart = (f"{d.mean:.4f} ± {d.error:.4f}", f"{d.top[0]:.1%}") if d else ("0", "all")
-    return (rung.level, size(rung.file_bytes), f"{rung.bits_per_weight:.2f}", str(rung.fallbacks),
-            f"{rung.decode.mean:.0f}", str(rung.perplexity), *apart)
+    apart = (f"{d.mean:.4f} ± {d.error:.4f}", f"{d.percentile(90):.3f}, {d.percentile(99):.3f}",
+             f"{d.top[0]:.1%}") if d else ("0", "0", "all")
+    return (rung.level, size(rung.file_bytes), f"{rung.bits_per_weight:.2f}", f"{rung.decode.mean:.0f}",
+            str(rung.perplexity), *apart)
 
 
 def _speed_row(rung: Rung) -> tuple[str, ...]:
     made_s = "was there" if rung.made_s is None else f"{rung.made_s:.1f}"
     speeds = (f"{speed.mean:.0f} ± {speed.sd:.0f}" for speed in (rung.prefill, rung.decode))
-    return rung.level, made_s, f"{rung.load_s:.2f}", *speeds, f"{rung.share:.0%}", size(rung.memory_bytes)
+    return (rung.level, str(rung.fallbacks), made_s, f"{rung.load_s:.2f}", *speeds, f"{rung.share:.0%}",
+            size(rung.memory_bytes))
 
 
 def run(progress: Progress | None = None, *, levels: Sequence[str] = LEVELS, source: Path | None = None,
@@ -194,15 +199,16 @@ def _measure(level: str, source: Path | None, sample: Sample, reference: quality
     meter, there, began = EnergyMeter(), set(home().glob("models/*")), time.perf_counter()
     path = made(level, source)
     made_s = None if path in there else time.perf_counter() - began
-    resident, began = rss(), time.perf_counter()
-    chat = _connect(path)
-    answer = chat.chat(QUESTION, max_tokens=12).text  # reads every weight once: the file is mapped, not copied
-    load_s = time.perf_counter() - began
-    driver = bench._Engine(chat.backend, sample.prompt, sample.answer)
-    rounds = [(reader.read(), *driver.measure()) for _ in range(sample.repetitions)]
+    with profile() as used:
+        began = time.perf_counter()
+        chat = _connect(path)
+        answer = chat.chat(QUESTION, max_tokens=12).text  # reads every weight once: the file is mapped, not copied
+        load_s = time.perf_counter() - began
+        driver = bench._Engine(chat.backend, sample.prompt, sample.answer)
+        rounds = [(reader.read(), *driver.measure()) for _ in range(sample.repetitions)]
     width = statistics.median([reader.read(), *(width for width, *_ in rounds)])
     prefill, decode = map(bench.Speed, ("prefill", "decode"), zip(*(speeds for _, *speeds in rounds), strict=True))
-    memory = rss() - resident
+    memory = used.peak_rss_bytes - used.rss_before
     ppl, apart = quality.compare(chat.backend.engine, reference, most=sample.windows)
     right = sum(_is_right(chat, item) for item in requests(sample.tools))
     file, announced = gguf_file.read(path), plan(start(source), level)

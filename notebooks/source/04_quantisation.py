@@ -136,7 +136,9 @@ assert q2.bits_per_weight > 5
 #
 # **Perplexity** is how many tokens the model hesitates between, on average, in a text. Ours is 255 tokens of this
 # course, guessed one by one. **KL divergence** compares the guesses with those of F16: 0 means that nothing has
-# changed. Which level will write fastest?
+# changed. The column beside it says how bad it gets: 90 and 99 % of the guesses are no further off.
+#
+# Which level will write fastest?
 
 # %%
 guess = None  # your guess: a level, such as "Q4_K_M"
@@ -147,7 +149,7 @@ print("your guess:", guess, "| fastest:", fastest.level)
 found
 
 # %% [markdown]
-# How fast each of them loads, reads and writes, and the memory it takes:
+# How fast each of them loads, reads and writes, and the most memory that it takes:
 
 # %%
 found.speeds()
