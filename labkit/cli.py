@@ -12,39 +12,17 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
-from labkit.errors import BadRequest, LabkitError
-
-
-class _SaysWhatToDo(TyperGroup):
-    """A labkit error ends a command with its message, which says what to do, and no traceback."""
-
-    def invoke(self, ctx):
-        try:
-            return super().invoke(ctx)
-        except BadRequest as error:
-            typer.echo(str(error), err=True)
-            raise typer.Exit(2) from None
-        except LabkitError as error:
-            typer.echo(str(error), err=True)
-            raise typer.Exit(1) from None
-
+from labkit.cli_common import Json, SaysWhatToDo, end
+from labkit.cli_runtimes import backend_app, models_app
+from labkit.errors import BadRequest
 
 app = typer.Typer(
-    cls=_SaysWhatToDo, no_args_is_help=True, add_completion=False, rich_markup_mode=None,
+    cls=SaysWhatToDo, no_args_is_help=True, add_completion=False, rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="AI agents on small language models: a course and a lab kit. Start with: labkit lab",
     epilog="Exit codes: 0 it worked, 1 it did not, 2 the command line is wrong.",
 )
-
-
-def _end(example: str, codes: str) -> str:
-    """The last lines of a command's help. The first character keeps the line breaks."""
-    return f"\b\nExample:    {example}\nExit codes: {codes}"
-
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
 def _version(wanted: bool) -> None:
@@ -63,7 +41,7 @@ def main(version: Annotated[bool, typer.Option("--version", callback=_version, i
             stream.reconfigure(errors="replace")
 
 
-@app.command(epilog=_end("labkit lab --port=8899", "JupyterLab's own, 2 no lessons found"),
+@app.command(epilog=end("labkit lab --port=8899", "JupyterLab's own, 2 no lessons found"),
              context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def lab(ctx: typer.Context,
         no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False):
@@ -77,7 +55,7 @@ def lab(ctx: typer.Context,
     raise typer.Exit(run_lab(lab_arguments(folder, given)))
 
 
-@app.command(epilog=_end("labkit doctor --json", "0 the course runs here, 1 something must be done"))
+@app.command(epilog=end("labkit doctor --json", "0 the course runs here, 1 something must be done"))
 def doctor(as_json: Json = False):
     """Say what works on this machine, and what to do about the rest."""
     from labkit import doctor as checks
@@ -86,7 +64,7 @@ def doctor(as_json: Json = False):
     raise typer.Exit(0 if report.ok else 1)
 
 
-@app.command(epilog=_end('labkit chat --system "Answer in one sentence."', "0 you left, 1 no model"))
+@app.command(epilog=end('labkit chat --system "Answer in one sentence."', "0 you left, 1 no model"))
 def chat(system: Annotated[str | None, typer.Option(help="Instructions for the model.")] = None,
          max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 256,
          temperature: Annotated[float, typer.Option(min=0.0, help="0 gives the likeliest answer.")] = 0.0,
@@ -103,7 +81,7 @@ def chat(system: Annotated[str | None, typer.Option(help="Instructions for the m
               max_tokens=max_tokens, temperature=temperature, seed=seed)
 
 
-@app.command(epilog=_end("labkit run 00 01 --solved", "0 every cell ran, 1 a cell failed, 2 no such lesson"))
+@app.command(epilog=end("labkit run 00 01 --solved", "0 every cell ran, 1 a cell failed, 2 no such lesson"))
 def run(lessons: Annotated[list[str], typer.Argument(metavar="NN...", help="Numbers or paths of notebooks.")],
         solved: Annotated[bool, typer.Option("--solved", help="Run the forms with the solutions.")] = False,
         timeout: Annotated[float, typer.Option(min=1, help="Seconds for a whole lesson.")] = 300,
@@ -120,7 +98,7 @@ def run(lessons: Annotated[list[str], typer.Argument(metavar="NN...", help="Numb
     raise typer.Exit(0 if all(done.ok for done in runs) else 1)
 
 
-@app.command(epilog=_end("labkit bench --compare", "0 measured, 1 the model did not start"))
+@app.command(epilog=end("labkit bench --compare", "0 measured, 1 the model did not start"))
 def bench(compare: Annotated[bool, typer.Option("--compare", help="Against llama-cpp-python alone.")] = False,
           tools: Annotated[bool, typer.Option("--tools", help="Tool calls, on BFCL's cases.")] = False,
           adapter: Annotated[str, typer.Option(help="For --tools: a file, or the course's own.")] = "course",
@@ -132,17 +110,19 @@ def bench(compare: Annotated[bool, typer.Option("--compare", help="Against llama
                                                      "their prompts count.")] = 12,
           overhead: Annotated[bool, typer.Option("--serve", help="What `labkit serve` costs a request.")] = False,
           connectors: Annotated[bool, typer.Option("--connectors", help="What each connector adds.")] = False,
+          agents: Annotated[bool, typer.Option("--agents", help="Routers, a cascade, a hand-off: minutes.")] = False,
           everything: Annotated[bool, typer.Option("--all", help="All of it, for a report.")] = False,
           as_json: Json = False):
     """Measure speed against this machine's memory bandwidth (about 15 s), or what an option names."""
     from labkit.terminal import measure
     chosen = {  # the comparison first: memory that other measurements used and gave back slows it by 3 %
         "compare": everything or compare,
-        "bench": everything or not (compare or forms or tools or backends or overhead or connectors),
+        "bench": everything or not (compare or forms or tools or backends or overhead or connectors or agents),
         "forms": everything or forms,
         "tool_calls": everything or tools,
         "serving": everything or overhead,
         "connectors": everything or connectors,
+        "agents": everything or agents,
         "league": everything or backends,
     }
     settings = {"league": {"names": backends or "all", "answer_tokens": answer_tokens},
@@ -157,7 +137,7 @@ def bench(compare: Annotated[bool, typer.Option("--compare", help="Against llama
         typer.echo(json.dumps({name: result.to_dict() for name, result in found.items()}, indent=2))
 
 
-@app.command(epilog=_end("labkit quantise Q4_K_M --source model-f16.gguf", "0 done, 1 it could not be made, 2 no "
+@app.command(epilog=end("labkit quantise Q4_K_M --source model-f16.gguf", "0 done, 1 it could not be made, 2 no "
                          "such level"))
 def quantise(level: Annotated[str | None, typer.Argument(metavar="LEVEL", help="To make one: F16, Q8_0, …")] = None,
              source: Annotated[Path | None, typer.Option(help="A GGUF; None for the embedded model's F16.")] = None,
@@ -178,7 +158,7 @@ def quantise(level: Annotated[str | None, typer.Argument(metavar="LEVEL", help="
     typer.echo(json.dumps(done.to_dict(), indent=2) if as_json else str(done))
 
 
-@app.command(epilog=_end("labkit serve --port 8484", "0 ended by Ctrl-C, 1 it did not start, 2 open, no key"))
+@app.command(epilog=end("labkit serve --port 8484", "0 ended by Ctrl-C, 1 it did not start, 2 open, no key"))
 def serve(backend: Annotated[str, typer.Option(help="A runtime as in labkit.connect().")] = "llama.cpp",
           model: Annotated[str | None, typer.Option(help="A model as that runtime names it.")] = None,
           host: Annotated[str, typer.Option(help="Another address than this needs an API key.")] = "127.0.0.1",
@@ -189,7 +169,18 @@ def serve(backend: Annotated[str, typer.Option(help="A runtime as in labkit.conn
     run_server(backend, model, host, port, api_key, say=typer.echo)
 
 
-@app.command(epilog=_end("labkit specialise mine.jsonl mine.gguf --seconds 60", "0 trained, 1 it was not, "
+@app.command(epilog=end('labkit agent desk.yaml "Where is my order A-1042?"', "0 it answered, 1 it did not, 2 the "
+                        "recipe is wrong"))
+def agent(recipe: Annotated[Path, typer.Argument(help="A YAML file, as the agent builder exports it.")],
+          request: Annotated[str, typer.Argument(help="What it shall do.")], as_json: Json = False):
+    """Let an agent work on a request. Runs the Python file that its recipe names."""
+    from labkit.agents.recipe import load
+    run = load(recipe).run(request)
+    typer.echo(json.dumps(run.to_dict(), indent=2, ensure_ascii=False, default=str) if as_json else str(run))
+    raise typer.Exit(0 if run.text else 1)
+
+
+@app.command(epilog=end("labkit specialise mine.jsonl mine.gguf --seconds 60", "0 trained, 1 it was not, "
                          "2 the examples are wrong"))
 def specialise(examples: Annotated[Path, typer.Argument(help="Tools and requests, a JSON object a line.")],
                target: Annotated[Path, typer.Argument(help="The adapter to write, a .gguf file.")],
@@ -215,92 +206,10 @@ def specialise(examples: Annotated[Path, typer.Argument(help="Tools and requests
                              passes=passes, check=check, seed=seed))
 
 
-models_app = typer.Typer(cls=_SaysWhatToDo, rich_markup_mode=None, help="The models: what is here, and their forms.")
 app.add_typer(models_app, name="models", invoke_without_command=True,
-              epilog=_end("labkit models build onnx", "0 it is ready, 1 it is not"))
-
-
-@models_app.callback()
-def models(ctx: typer.Context, as_json: Json = False):
-    """Prepare the model that comes with the course, and list what is where."""
-    if ctx.invoked_subcommand:
-        return
-    from labkit.terminal import prepared_models
-    found = prepared_models()
-    typer.echo(json.dumps(found.to_dict(), indent=2) if as_json else str(found))
-
-
-@models_app.command(epilog=_end("labkit models build hf onnx mlx", "0 built or already there, 1 it failed"))
-def build(forms: Annotated[list[str], typer.Argument(metavar="FORM...", help="hf, onnx, mlx; or onnx:int4; with "
-                                                     "--adapter also gguf.")],
-          adapter: Annotated[str | None, typer.Option(help="Merge it into the weights: a file, or course for the "
-                                                      "course's own.")] = None,
-          verify: Annotated[bool, typer.Option("--verify", help="Check every file's checksum.")] = False):
-    """Make the embedded model's forms for other runtimes, once. The first time needs a network, for the tools."""
-    from labkit.terminal import build_forms
-    for path in build_forms(forms, verify, adapter):
-        typer.echo(str(path))
-
-
-@models_app.command(epilog=_end("labkit models catalogue --role code", "0"))
-def catalogue(role: Annotated[str | None, typer.Option(help="routing, conversation, reasoning or code.")] = None):
-    """Models by name: how large, for what, and which fits this machine."""
-    from labkit.terminal import catalogue_for
-    typer.echo(str(catalogue_for(role)))
-
-
-backend_app = typer.Typer(cls=_SaysWhatToDo, no_args_is_help=True, rich_markup_mode=None,
-                          help="Runtimes that have an environment and a server of their own.")
+              epilog=end("labkit models build onnx", "0 it is ready, 1 it is not"))
 app.add_typer(backend_app, name="backend",
-              epilog=_end("labkit backend start vllm", "0 done, 1 it failed, 2 no such one"))
-Name = Annotated[str, typer.Argument(metavar="NAME", help="vllm or mlx.")]
-
-
-@backend_app.command(epilog=_end("labkit backend install vllm", "0 installed, 1 it failed"))
-def install(names: Annotated[list[str], typer.Argument(metavar="NAME...", help="vllm, mlx or workshop.")]):
-    """Install runtimes, each in an environment of its own. Needs a network."""
-    from labkit.models.environments import environment
-    for name in names:
-        environment(name).install(on_line=lambda line: typer.echo(line, err=True))
-        typer.echo(f"{name} is installed.")
-
-
-@backend_app.command(epilog=_end("labkit backend start vllm --port 8000", "0 it answers, 1 it did not start"))
-def start(name: Name, model: Annotated[str | None, typer.Option(help="None for the embedded model.")] = None,
-          port: Annotated[int | None, typer.Option(help="Another is taken if this one is in use.")] = None):
-    """Start a runtime's server, and wait until it answers. It stays until `labkit backend stop`."""
-    from labkit.backends import managed
-    server = managed.start(name, model, port, on_line=lambda line: typer.echo(line, err=True))
-    typer.echo(f"{name} answers at {server.base_url}")
-
-
-@backend_app.command(epilog=_end("labkit backend stop vllm", "0 nothing of it runs any more"))
-def stop(name: Name):
-    """Stop a runtime's servers."""
-    from labkit.backends import managed
-    stopped = managed.stop(name)
-    typer.echo(f"{name}: {stopped or 'none'} stopped")
-
-
-@backend_app.command(epilog=_end("labkit backend status", "0"))
-def status(as_json: Json = False):
-    """The backends usable here, what would help the others, and the servers that run."""
-    import labkit as lk
-    from labkit.backends import managed
-    found = lk.backends()
-    if as_json:
-        typer.echo(json.dumps([{"name": b.name, "usable": b.usable, "why_not": b.why_not} for b in found], indent=2))
-    else:
-        typer.echo(f"{found}\n\n{managed.status()}")
-
-
-@backend_app.command(epilog=_end("labkit backend logs vllm --follow", "0"))
-def logs(name: Name, lines: Annotated[int, typer.Option(min=1, help="How many of the last.")] = 50,
-         follow: Annotated[bool, typer.Option("--follow", help="Go on until Ctrl-C.")] = False):
-    """What a runtime's server wrote."""
-    from labkit.backends import managed
-    for line in managed.logs(name, lines, follow):
-        typer.echo(line)
+              epilog=end("labkit backend start vllm", "0 done, 1 it failed, 2 no such one"))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "labkit"
 
 # What each part may import. "backends.base" is that module alone. Every part may import itself and
 # the foundations, which import nothing of the house. cli, doctor, specialise and terminal sit on top of it all.
-FOUNDATIONS = {"errors", "table", "data", "intervals", "lazy"}
+FOUNDATIONS = {"errors", "table", "data", "intervals", "lazy", "yaml_file"}
 BASE_TYPES = {"backends.base", "backends.reply", "tools.call", "tools.constraint"}
 MAY_IMPORT = {
     "models": set(),
@@ -22,10 +22,10 @@ MAY_IMPORT = {
     "agents": {"backends", "tools"},
     "serving": {"agents", "backends", "tools"},
     # it measures what a user gets
-    "profiling": BASE_TYPES | {"models", "connect", "tool", "tools.examples", "backends.registry"},
+    "profiling": BASE_TYPES | {"models", "connect", "tool", "tools.examples", "backends.registry", "agents"},
     "safety": BASE_TYPES,
 }
-ON_TOP = {"widgets", "course", "cli", "doctor", "specialise", "terminal", "__main__"}
+ON_TOP = {"widgets", "course", "cli", "cli_common", "cli_runtimes", "doctor", "specialise", "terminal", "__main__"}
 
 
 def part_of(file: Path) -> str:

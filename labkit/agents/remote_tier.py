@@ -15,6 +15,7 @@ from labkit.backends.reply import Reply, Usage
 from labkit.errors import BackendUnavailable, BadRequest
 from labkit.tools.call import ToolCall
 from labkit.tools.messages import normalise
+from labkit.tools.tool import as_tools
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 2.0
 
@@ -82,8 +83,9 @@ class Guarded:
 class StandIn:
     """Stands in for a large model where none can be reached: it looks answers up, and says that it does.
 
-    key: request -> the right tool calls, [{"name", "arguments"}]. It answers wrongly at `error_rate`, by calling
-    nothing, and takes `latency_s` seconds: state both where you show what it did. The same seed, the same errors.
+    key: request -> the right tool calls, [{"name", "arguments"}], none for an answer in words. It is wrong at
+    `error_rate`: calls nothing where it should, or a tool where it should not; and it takes `latency_s` seconds. State
+    both where you show what it did. The same seed, the same errors.
     """
 
     def __init__(self, key: Mapping[str, Sequence[Mapping[str, Any]]], *, error_rate: float, latency_s: float,
@@ -97,16 +99,21 @@ class StandIn:
         """Whether it would answer this one rightly."""
         return request in self.key and random.Random(f"{self.seed} {request}").random() >= self.error_rate
 
-    def chat(self, conversation: Any, **_: Any) -> Reply:
+    def chat(self, conversation: Any, *, tools: Sequence[Any] = (), **_: Any) -> Reply:
         self._sleep(self.latency_s)
         messages = normalise(conversation)
         request = next((m["content"] for m in reversed(messages) if m["role"] == "user"), "")
         calls = [ToolCall(call["name"], dict(call["arguments"])) for call in self.key.get(request, ())]
-        read = sum(len(m["content"]) for m in messages) // 4  # tokens, roughly: a token of English has 4 characters
-        if not self.knows(request) or not calls:
-            return Reply("No tool fits.", usage=Usage(read, 4), model=self.model)
-        written = sum(len(str(call)) for call in calls) // 4
-        return Reply("", calls, Usage(read, written), finish_reason="tool_calls", model=self.model)
+        if request in self.key and not self.knows(request):
+            calls = [] if calls else [ToolCall(tool.name) for tool in as_tools(tools)[:1]]
+        text = "" if calls else "No tool fits."
+        usage = Usage(_tokens("".join(m["content"] for m in messages)), _tokens(text + "".join(map(str, calls))))
+        return Reply(text, calls, usage, finish_reason="tool_calls" if calls else "stop", model=self.model)
 
     def __repr__(self) -> str:
         return f"<{self.model}>"
+
+
+def _tokens(text: str) -> int:
+    """Roughly: a token of English has four characters."""
+    return -(-len(text) // 4)

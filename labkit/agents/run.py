@@ -1,7 +1,7 @@
 """What an agent did: every step, with its cost."""
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from labkit.backends.reply import Usage
@@ -55,6 +55,13 @@ class Run:
     def calls(self) -> list[ToolCall]:
         """The tool calls that were made, in order."""
         return [call for step in self.steps if step.kind == "tool" for call in step.calls]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the messages, fit for JSON where the tools' results are."""
+        steps = [{"kind": step.kind, "seconds": step.seconds, "usage": asdict(step.usage), "text": step.text,
+                  "calls": [asdict(call) for call in step.calls], "result": step.result, "error": step.error}
+                 for step in self.steps]
+        return {"text": self.text, "finish_reason": self.finish_reason, "seconds": self.seconds, "steps": steps}
 
     def __str__(self) -> str:
         lines = [f"{i}. {step}" for i, step in enumerate(self.steps, 1)]

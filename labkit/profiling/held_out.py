@@ -26,6 +26,12 @@ def load(split: str, calls: bool, cases: int | None = None) -> list[Case]:
     return thinned(found, cases)
 
 
+def answer_key(split: str) -> dict[str, Sequence[Mapping[str, Any]]]:
+    """Every request of a split with the calls that are right to make."""
+    return {asked.request: complete(asked) for group in examples.read(data_folder("toolcalls") / f"{split}.jsonl")
+            for asked in group.asked}
+
+
 def complete(asked: Asked) -> Sequence[Mapping[str, Any]]:
     """The calls that are right to make: none where one of them lacks a value."""
     lacking = any(value is None for call in asked.calls for value in call["arguments"].values())

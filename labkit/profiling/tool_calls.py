@@ -154,7 +154,7 @@ def run(chats: Mapping[str, Any] | None = None, *, adapter: str | Path | None = 
     for variant, row in product(chats, ROWS):
         outcomes = []
         for case in cases_of[row]:
-            outcomes.append(_ask(chats[variant], row.mode, case))
+            outcomes.append(ask(chats[variant], row.mode, case))
             if progress:
                 done = sum(len(r.seconds) for r in results) + len(outcomes)
                 progress(done, total, f"{variant}: {row.name}, {row.mode}")
@@ -169,7 +169,7 @@ def _embedded(adapter: str | Path | None) -> dict[str, Any]:
             **({"with the adapter": trained} if trained.capabilities.trained else {})}
 
 
-def _ask(chat, mode: str, case: Case) -> tuple[bool, float, float | None]:
+def ask(chat, mode: str, case: Case) -> tuple[bool, float, float | None]:
     """(right, seconds, confidence)."""
     started, confidence = time.perf_counter(), None
     try:

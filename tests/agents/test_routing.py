@@ -225,7 +225,13 @@ def test_the_stand_in_says_what_it_is_and_errs_at_its_rate():
     right = sum(bool(stand_in.chat(f"{n}?").tool_calls) for n in range(1000))
     assert 870 < right < 930 and right == sum(stand_in.knows(f"{n}?") for n in range(1000))
     assert "stand-in: an answer key, wrong in 10%" in stand_in.model == stand_in.chat("0?").model
+    wrong = StandIn({"Hello": []}, error_rate=1, latency_s=0).chat("Hello", tools=[lk.tool(shut)])
+    assert wrong.tool_calls[0].name == "shut"
     assert StandIn(KEY, error_rate=0, latency_s=0).chat("Where is A-1?").tool_calls[0].arguments == {"order_id": "A-1"}
+
+
+def shut() -> None:
+    """Shut the door."""
 
 
 def test_a_case_knows_the_last_question():
