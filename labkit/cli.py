@@ -169,6 +169,18 @@ def serve(backend: Annotated[str, typer.Option(help="A runtime as in labkit.conn
     run_server(backend, model, host, port, api_key, say=typer.echo)
 
 
+@app.command(epilog=end("labkit mcp shop.py --http 8000", "0 ended by its client or by Ctrl-C, 1 it did not start, "
+                        "2 no tools in the file"))
+def mcp(file: Annotated[Path, typer.Argument(help="A Python file with @lk.tool functions.")],
+        http: Annotated[int | None, typer.Option(min=0, max=65535, metavar="PORT", help="At http://127.0.0.1:PORT/mcp, "
+                                                 "not on stdin and stdout. 0 takes a free port.")] = None,
+        read_only: Annotated[list[str], typer.Option(metavar="TOOL", help="It changes nothing: a client may run it "
+                                                     "without asking. Again for more.")] = []):  # noqa: B006
+    """Serve a file's tools to other programs over MCP, the Model Context Protocol."""
+    from labkit.agents.mcp_serve import serve_file
+    serve_file(file, http, read_only)
+
+
 @app.command(epilog=end('labkit agent desk.yaml "Where is my order A-1042?"', "0 it answered, 1 it did not, 2 the "
                         "recipe is wrong"))
 def agent(recipe: Annotated[Path, typer.Argument(help="A YAML file, as the agent builder exports it.")],

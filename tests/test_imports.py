@@ -85,7 +85,7 @@ def test_imports_name_their_module_in_full():
 
 
 HEAVY = ["llama_cpp", "llguidance", "numpy", "matplotlib", "ipywidgets", "IPython", "jupyterlab", "pydantic",
-         "rich", "psutil", "nbformat"]
+         "rich", "psutil", "nbformat", "agent_framework", "mcp", "mcp_types", "sklearn", "yaml"]
 
 
 @pytest.mark.parametrize("statement", ["import labkit", "import labkit.cli", "import labkit.doctor"])

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from labkit.errors import BadRequest, ToolError
+from labkit.tools.references import check_references
 from labkit.tools.schema import arguments_model, slim, summary
 
 TIME_LIMIT_S = 30.0
@@ -48,7 +49,10 @@ class Tool:
         """Raise ToolError, in words a model can act on, when the arguments do not fit the schema."""
         from jsonschema import Draft202012Validator
         given = dict(arguments) if isinstance(arguments, Mapping) else arguments
-        errors = list(Draft202012Validator(self.parameters).iter_errors(given))
+        try:
+            errors = list(Draft202012Validator(self.parameters).iter_errors(given))
+        except RecursionError as error:
+            raise ToolError(f"{self.name}: its schema refers to itself without end.") from error
         if errors:
             where = ".".join(map(str, errors[0].absolute_path)) or "the arguments"
             raise ToolError(f"{self.name}: {where}: {errors[0].message}")
@@ -149,4 +153,5 @@ def from_openai(item: Mapping[str, Any]) -> Tool:
     if not isinstance(parameters, Mapping) or parameters.get("type", "object") != "object":
         raise BadRequest(f"Tool {function['name']!r}: "
                          "parameters must describe an object, the arguments by name.")
+    check_references(function["name"], parameters)
     return Tool(function["name"], function.get("description") or "", {"type": "object", **parameters})

@@ -8,6 +8,9 @@
 # %%
 import json
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 
 import matplotlib.pyplot as plt
@@ -19,6 +22,7 @@ import labkit as lk
 from labkit.agents.agent_framework import LabkitChatClient
 from labkit.course import HATCHES, alt, check, plot_style, predict
 from labkit.table import Table
+from labkit.widgets import AgentBuilder
 
 plot_style()
 slm = lk.connect()
@@ -257,6 +261,44 @@ assert sorted(names) == ["chat", "chat", "execute_tool", "invoke_agent"]
 session = agent.create_session()
 await agent.run("My name is Ada.", session=session)
 print((await agent.run("What is my name?", session=session)).text)
+
+# %% [markdown]
+# ## Put one together by hand
+# An agent is a model, instructions, tools and limits. That can be data. In the builder below you choose, run, and look
+# at the trace; everything also works from code, as here. The tool's code must stand alone, since it will travel.
+
+# %%
+def opening_hours(day: str) -> str:
+    """When the shop is open. Args: day: day of the week."""
+    hours = {"Saturday": "10 to 14", "Sunday": "closed"}
+    return f"On {day}: {hours.get(day, '9 to 18')}."
+
+
+builder = AgentBuilder([opening_hours], slm=slm, instructions="You help customers.")
+builder.name.value, builder.max_tokens.value = "shop desk", 60
+done = builder.run("When are you open on Saturday?")
+builder
+
+# %% [markdown]
+# The button **Export** writes two files: the recipe in YAML, and the tools' code in Python. They need no notebook. The
+# cell runs them in another process and compares.
+
+# %%
+made, code = builder.export(tempfile.mkdtemp())
+print(made.read_text(encoding="utf-8"))
+command = [sys.executable, "-m", "labkit", "agent", str(made), "When are you open on Saturday?"]
+headless = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
+print(headless.stdout)
+assert done.text in headless.stdout
+
+# %% [markdown]
+# A file that people edit will one day hold nonsense. The error then names the line.
+
+# %%
+made.write_text(made.read_text(encoding="utf-8").replace("max_steps: 6", "max_steps: many"), encoding="utf-8")
+broken = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
+print(broken.stderr)
+assert "limits.max_steps" in broken.stderr and broken.returncode == 2
 
 # %% [markdown]
 # ## Exercises

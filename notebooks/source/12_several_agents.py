@@ -97,9 +97,9 @@ predict("All at once is faster", guess, round(took["sequential"] / took["concurr
 alt(picture(record), words(record))
 
 # %% [markdown]
-# The turns overlap in the picture, and yet there is little magic: one model on two cores does all the work. Side by side
-# each agent is slower. Most of the gain is that nobody waits for, and reads, what the others said. Only with a machine
-# of its own for each agent do three agents get three times as fast.
+# The turns overlap in the picture, and yet there is little magic: one model on two cores does all the work. Side by
+# side each agent is slower. Most of the gain is that nobody waits for, and reads, what the others said. Only with a
+# machine of its own for each agent do three agents get three times as fast.
 #
 # Look at what the wrong specialists do with the question: they were asked, so they call their tool. Asking everybody
 # is no substitute for asking the right one.
@@ -183,7 +183,8 @@ for request in ("Where is my order A-1042?", "Do you have oat milk in stock?", "
 # %% [markdown]
 # ## Hand-off: the agents decide
 # In a **hand-off** there is no router. The reception is an agent, and each colleague is a tool to it,
-# `handoff_to_support`. So the model decides by calling. How many of these twelve requests will it hand to the right one?
+# `handoff_to_support`. So the model decides by calling. How many of these twelve requests will it hand to the right
+# one?
 
 # %%
 guess = None  # of 12
@@ -313,9 +314,9 @@ def in_circles(speakers, times):
 check("12.2", in_circles)
 
 # %% [markdown]
-# **12.3** A router that is not sure should ask back instead of guessing. Write `decide(probabilities, least)`: for a dict
-# from intent to probability, the likeliest intent; but `"ask back"` when its probability is below `least`, or when the
-# second one is less than 0.1 behind.
+# **12.3** A router that is not sure should ask back instead of guessing. Write `decide(probabilities, least)`: for a
+# dict from intent to probability, the likeliest intent; but `"ask back"` when its probability is below `least`, or when
+# the second one is less than 0.1 behind.
 
 # %%
 def decide(probabilities, least):

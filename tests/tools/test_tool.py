@@ -11,7 +11,8 @@ import pytest
 from pydantic import BaseModel, Field
 
 import labkit as lk
-from labkit.tools.tool import as_tools
+from labkit.errors import BadRequest, ToolError
+from labkit.tools.tool import as_tools, from_openai
 
 
 class Colour(Enum):
@@ -226,3 +227,19 @@ def test_a_coroutine_is_awaited():
 def test_none_is_a_result():
     def f(): ...
     assert lk.tool(f).run({}) is None
+
+
+@pytest.mark.parametrize(("reference", "words"), [
+    ("http://127.0.0.1:9/schema", "outside of itself"), ("file:///etc/hostname", "outside of itself"),
+    ("other.json", "outside of itself"), ("#/$defs/missing", "not in it"),
+])
+def test_a_schema_that_refers_outside_of_itself_is_refused(reference, words):
+    parameters = {"type": "object", "properties": {"a": {"items": {"$ref": reference}}}}
+    with pytest.raises(BadRequest, match=words):
+        from_openai({"function": {"name": "odd", "parameters": parameters}})
+
+
+def test_a_schema_that_refers_to_itself_without_end_is_a_tools_error():
+    parameters = {"type": "object", "allOf": [{"$ref": "#"}]}
+    with pytest.raises(ToolError, match="without end"):
+        from_openai({"function": {"name": "odd", "parameters": parameters}}).check({})
