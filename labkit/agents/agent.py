@@ -9,10 +9,8 @@ from typing import Any
 from labkit.agents.run import Run, Step
 from labkit.errors import BadRequest, ToolError
 from labkit.tools.call import ToolCall
-from labkit.tools.messages import ERROR, normalise
+from labkit.tools.messages import ERROR, normalise, shortened
 from labkit.tools.tool import as_tools
-
-MAX_RESULT = 4000  # characters of a tool's result that the model is shown
 
 
 class Agent:
@@ -78,10 +76,9 @@ class Agent:
 
 
 def _shown(result: Any) -> str:
-    """A result as text for the model, cut when it is long: a megabyte would not fit its context."""
+    """A result as text for the model, cut when it is long."""
     try:
         text = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False, default=str)
     except (TypeError, ValueError):  # keys that are no text, or a list that holds itself
         text = str(result)
-    more = len(text) - MAX_RESULT
-    return text if more <= 0 else f"{text[:MAX_RESULT]} … ({more} more characters)"
+    return shortened(text)

@@ -37,6 +37,7 @@ from agent_framework.observability import ChatTelemetryLayer
 from labkit.backends.chat import Chat
 from labkit.backends.reply import Reply, Usage
 from labkit.errors import BadRequest, IncompleteOutput, LabkitError
+from labkit.tools.messages import shortened
 
 PASSED_ON = ("temperature", "top_p", "max_tokens", "stop", "seed", "grounded")
 NOT_OURS = ("model", "store", "metadata", "user", "conversation_id")  # of services; a local model has no use for them
@@ -46,8 +47,9 @@ UNSUPPORTED = ("logit_bias", "frequency_penalty", "presence_penalty")
 class LabkitChatClient(FunctionInvocationLayer, ChatMiddlewareLayer, ChatTelemetryLayer, BaseChatClient):
     """A connected labkit model as the framework's chat client.
 
-    slm: what lk.connect() gives; None for the embedded model. Tool calls are valid against the tools' schemas, and
-    `response_format` (a pydantic model or a JSON schema) is enforced, in every runtime that labkit connects to.
+    slm: what lk.connect() gives, or a labkit Router; None for the embedded model. Tool calls are valid against the
+    tools' schemas, and `response_format` (a pydantic model or a JSON schema) is enforced, in every runtime that labkit
+    connects to.
 
     Raises the framework's exceptions: ChatClientInvalidRequestException for what the caller can mend,
     ChatClientInvalidResponseException for an answer that was cut, ChatClientException for a runtime that fails.
@@ -64,7 +66,8 @@ class LabkitChatClient(FunctionInvocationLayer, ChatMiddlewareLayer, ChatTelemet
 
     def service_url(self) -> str:
         """Where the answers come from, for traces."""
-        return getattr(self.slm.backend, "base_url", None) or f"in process: {self.slm.backend.name}"
+        backend = getattr(self.slm, "backend", self.slm)
+        return getattr(backend, "base_url", None) or f"in process: {getattr(backend, 'name', type(backend).__name__)}"
 
     def _inner_get_response(self, *, messages: Sequence[Message], stream: bool, options: Mapping[str, Any], **_: Any):
         if stream:
@@ -84,8 +87,9 @@ class LabkitChatClient(FunctionInvocationLayer, ChatMiddlewareLayer, ChatTelemet
                        options: Mapping[str, Any]) -> AsyncIterator[ChatResponseUpdate]:
         with _framework_errors():
             stream = await asyncio.to_thread(self.slm.stream, **await self._arguments(messages, options))
+            pieces = iter(stream)
             try:
-                while (piece := await asyncio.to_thread(next, stream, None)) is not None:
+                while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
                     yield ChatResponseUpdate(contents=[Content.from_text(piece, merge_mode="append")],
                                              role="assistant", model=self.model)
                 reply = await asyncio.to_thread(lambda: stream.reply)
@@ -140,7 +144,7 @@ def _call(content: Content) -> dict[str, Any]:
 
 def _result(content: Content) -> str:
     """An error is in it already, in the framework's words, which begin as labkit's do: "Error: "."""
-    return content.result if isinstance(content.result, str) else json.dumps(content.result, default=str)
+    return shortened(content.result if isinstance(content.result, str) else json.dumps(content.result, default=str))
 
 
 def _contents(reply: Reply) -> list[Content]:

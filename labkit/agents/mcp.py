@@ -20,10 +20,10 @@ from typing import Any
 
 import mcp_types as types
 
-from labkit.agents.agent import MAX_RESULT
 from labkit.agents.mcp_connection import Connection
 from labkit.agents.mcp_serve import serve_http, serve_stdio, tool_server
 from labkit.errors import BadRequest, ToolError
+from labkit.tools.messages import MAX_RESULT
 from labkit.tools.tool import TIME_LIMIT_S, Tool, from_openai
 
 __all__ = ["McpTools", "always", "mcp_tools", "serve_http", "serve_stdio", "tool_server"]

@@ -10,9 +10,10 @@ tier is whatever has labkit's chat(). How good a policy is, measure with router_
 """
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,6 +81,19 @@ class Router:
         """As labkit's chat(). Raises BackendUnavailable when no tier that may answer does."""
         return self.route(conversation, **options).reply
 
+    async def achat(self, conversation: Any, **options: Any) -> Reply:
+        """chat() without blocking the event loop."""
+        return await asyncio.to_thread(self.chat, conversation, **options)
+
+    def stream(self, conversation: Any, **options: Any) -> Whole:
+        """chat() where a stream is wanted: it comes in one piece, for it may be the second model's answer."""
+        return Whole(lambda: self.chat(conversation, **options))
+
+    @property
+    def model(self) -> str:
+        """What the small tier calls its model; `route` says who answered."""
+        return self.small.slm.model
+
     def route(self, conversation: Any, *, is_private: bool = False, priority: int = 0, **options: Any) -> Routed:
         """As chat(), with what became of the request."""
         journey = _Journey(self, normalise(conversation), options)
@@ -105,6 +119,27 @@ class Router:
         finally:
             with self._lock:
                 self._busy -= 1
+
+
+class Whole:
+    """A stream of one piece; `.reply` is the answer."""
+
+    def __init__(self, ask: Callable[[], Reply]):
+        self._ask, self._reply, self._stopped = ask, None, False
+
+    def __iter__(self) -> Iterator[str]:
+        if self.reply.text and not self._stopped:
+            yield self.reply.text
+
+    @property
+    def reply(self) -> Reply:
+        if self._reply is None:
+            self._reply = self._ask()
+        return self._reply
+
+    def stop(self) -> None:
+        """Nobody wants the piece any more."""
+        self._stopped = True
 
 
 def _tier(given: Any) -> Tier:

@@ -8,6 +8,7 @@ from typing import Any
 from labkit.errors import BadRequest
 
 _ANSWER = "Tell me the answer in one short sentence, with the values of the result."
+MAX_RESULT = 4000  # characters of a tool's result that the model is shown
 ERROR = "Error: "  # how a tool's message begins when the tool failed
 ROLES = ("system", "developer", "user", "assistant", "tool")
 
@@ -47,6 +48,12 @@ def _text(i: int, content: Any) -> str:
                                              for p in content):
         return well_formed("".join(str(part.get("text", "")) for part in content))
     raise BadRequest(f"Message {i} has content that is not text. labkit's models read text only.")
+
+
+def shortened(result: str) -> str:
+    """A tool's result as the model is shown it: a megabyte would not fit its context."""
+    more = len(result) - MAX_RESULT
+    return result if more <= 0 else f"{result[:MAX_RESULT]} … ({more} more characters)"
 
 
 def well_formed(text: str) -> str:

@@ -211,6 +211,51 @@ def test_the_real_model_hands_off(client):
     assert [e.data.target for e in events if e.type == "handoff_sent"] == ["orders"]
 
 
+def test_agents_that_only_hand_on_are_ended_from_outside(scripted):
+    client, script = scripted
+    for target in ("two", "one") * 20:
+        script.enqueue(f'{{"name": "handoff_to_{target}", "arguments": {{}}}}')
+    one, two = (Agent(client, name=name, default_options={"tool_choice": "required"},
+                      require_per_service_call_history_persistence=True) for name in ("one", "two"))
+    asked = len(script.answers)
+    circle = HandoffBuilder(name="circle", participants=[one, two]).with_start_agent(one)
+    circle = circle.add_handoff(one, [two]).add_handoff(two, [one])
+    circle = circle.with_termination_condition(lambda conversation: asked - len(script.answers) >= 6).build()
+    events = asyncio.run(circle.run("Help me."))
+    assert 6 <= asked - len(script.answers) <= 7
+    assert [e.data.target for e in events if e.type == "handoff_sent"][:3] == ["two", "one", "two"]
+
+
+def test_a_specialist_that_fails_is_reported_with_its_words(scripted):
+    client, script = scripted
+    script.enqueue("fine").enqueue(BackendUnavailable("The specialist's server went away."))
+    team = [Agent(client, name=name) for name in ("first", "second")]
+    with pytest.raises(Exception, match="specialist's server went away"):
+        asyncio.run(SequentialBuilder(participants=team).build().run("Hello"))
+
+
+def test_a_hand_off_to_nobody_is_refused_when_it_is_built(client):
+    one, stranger = (Agent(client, name=name, require_per_service_call_history_persistence=True)
+                     for name in ("one", "stranger"))
+    with pytest.raises(ValueError, match="not in the participants"):
+        HandoffBuilder(name="desk", participants=[one]).with_start_agent(one).add_handoff(one, [stranger]).build()
+
+
+def test_a_router_stands_where_a_model_stands(slm):
+    from labkit.agents.policies import rules
+    from labkit.agents.remote_tier import StandIn
+    from labkit.agents.routing import Router, Tier
+    cloud = StandIn({}, error_rate=0, latency_s=0)
+    routed = LabkitChatClient(Router(slm, Tier(cloud, remote=True), rules({"explain": "large"})))
+    assert asyncio.run(desk(routed).run("Explain tides.")).text == "No tool fits."
+    answer = asyncio.run(desk(routed).run("Where is my order A-1042?"))
+    assert answer.messages[0].contents[0].name == "order_status" and routed.slm.log[-1].tier == "small"
+
+    async def read():
+        return [u.text async for u in Agent(routed).run("Explain tides.", stream=True) if u.text]
+    assert asyncio.run(read()) == ["No tool fits."] and "Router" in routed.service_url()
+
+
 # -- what cannot be used -------------------------------------------------------------------
 
 
@@ -256,6 +301,19 @@ def test_a_tool_that_fails_is_told_to_the_model(scripted):
     answer = asyncio.run(desk(client).run("Where is B-1?"))
     told = script.requests[-1].messages[-1]["content"]
     assert "Error: Function failed." in told and answer.text == "I cannot find it."
+
+
+def test_a_megabyte_from_a_tool_is_cut(scripted):
+    client, script = scripted
+
+    @tool(approval_mode="never_require")
+    def everything() -> str:
+        """All there is."""
+        return "x" * 1_000_000
+    for answer in ('"everything"', '{"name": "everything", "arguments": {}}', "Much."):
+        script.enqueue(answer)
+    assert asyncio.run(Agent(client, tools=[everything]).run("All of it?")).text == "Much."
+    assert "(996000 more characters)" in script.requests[-1].messages[-1]["content"]
 
 
 def test_messages_become_openai_s():
