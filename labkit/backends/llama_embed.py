@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from labkit.models.llama import turn_lock
 
 LONGEST = 2048  # tokens of one text
 BATCH = 256     # tokens evaluated at a time: the library computes every token's scores, 200 kB each, beside its state
+SEQUENCES = 32  # texts evaluated together at most
 _embedders: weakref.WeakKeyDictionary[Engine, Embedder] = weakref.WeakKeyDictionary()
 _making = threading.Lock()
 
@@ -30,6 +31,7 @@ class Embedder:
         self.width = self.c.llama_model_n_embd(engine._weights.model)
         params = self.c.llama_context_default_params()
         params.n_ctx, params.n_batch, params.n_ubatch = self.limit, BATCH, BATCH
+        params.n_seq_max, params.kv_unified = SEQUENCES, True
         params.n_threads = params.n_threads_batch = engine.threads
         # Pooled by llama.cpp, a text would have to be evaluated in one piece.
         params.embeddings, params.pooling_type = True, self.c.LLAMA_POOLING_TYPE_NONE
@@ -42,32 +44,60 @@ class Embedder:
         # The weights are among the arguments so that they outlive the context.
         weakref.finalize(self, _free, self.c, self._batch, self._ctx, engine._weights).atexit = False
 
-    def vector(self, tokens: Sequence[int]) -> list[float]:
-        """One text's vector (length 1). Raises ContextFull for a text of more than `limit` tokens."""
-        if len(tokens) > self.limit:
-            raise ContextFull(len(tokens), self.limit)
-        with self._lock:
-            self.c.llama_memory_clear(self.c.llama_get_memory(self._ctx), True)
-            total = sum(self._states(tokens[start:start + BATCH], start) for start in range(0, len(tokens), BATCH))
-        return (total / np.linalg.norm(total)).tolist()
+    def vectors(self, texts: Sequence[Sequence[int]]) -> list[list[float]]:
+        """One vector (length 1) per text, given as tokens. Raises ContextFull for one of more than `limit` tokens.
 
-    def _states(self, part: Sequence[int], start: int) -> np.ndarray:
-        """Sum of the last layer's states over the tokens that stand at `start` and after."""
+        Short texts are read together, each a sequence of its own: reading the weights takes longer than a few tokens.
+        """
+        if longest := max((len(tokens) for tokens in texts if len(tokens) > self.limit), default=0):
+            raise ContextFull(longest, self.limit)
+        sums: list[np.ndarray] = []
+        with self._lock:
+            for group in _together(texts):
+                self.c.llama_memory_clear(self.c.llama_get_memory(self._ctx), True)
+                sums += [self._long(group[0])] if len(group[0]) > BATCH else self._short(group)
+        return [(total / np.linalg.norm(total)).tolist() for total in sums]
+
+    def _short(self, group: Sequence[Sequence[int]]) -> list[np.ndarray]:
+        """Sums of the last layer's states of texts that fit into a batch together."""
+        states = self._states([(token, at, i) for i, tokens in enumerate(group) for at, token in enumerate(tokens)])
+        ends = np.cumsum([len(tokens) for tokens in group])[:-1]
+        return [part.sum(axis=0, dtype=np.float64) for part in np.split(states, ends)]
+
+    def _long(self, tokens: Sequence[int]) -> np.ndarray:
+        """The sum of a text's states, read in several batches."""
+        places = [(token, at, 0) for at, token in enumerate(tokens)]
+        return sum(self._states(places[start:start + BATCH]).sum(axis=0, dtype=np.float64)
+                   for start in range(0, len(places), BATCH))
+
+    def _states(self, places: Sequence[tuple[int, int, int]]) -> np.ndarray:
+        """The last layer's states at (token, position, sequence): (places, width)."""
         batch = self._batch
-        batch.n_tokens = len(part)
-        for i, token in enumerate(part):
-            batch.token[i], batch.pos[i], batch.logits[i] = token, start + i, True
-            batch.n_seq_id[i], batch.seq_id[i][0] = 1, 0
+        batch.n_tokens = len(places)
+        for i, (token, at, sequence) in enumerate(places):
+            batch.token[i], batch.pos[i], batch.logits[i] = token, at, True
+            batch.n_seq_id[i], batch.seq_id[i][0] = 1, sequence
         if code := self.c.llama_decode(self._ctx, batch):
             raise LabkitError(f"llama.cpp could not embed the text (code {code}).")
         states = self.c.llama_get_embeddings(self._ctx)
-        return np.ctypeslib.as_array(states, shape=(len(part), self.width)).sum(axis=0, dtype=np.float64)
+        return np.ctypeslib.as_array(states, shape=(len(places), self.width))
+
+
+def _together(texts: Sequence[Sequence[int]]) -> Iterator[list[Sequence[int]]]:
+    """The texts in their order, as many at a time as a batch holds; a longer one alone."""
+    group: list[Sequence[int]] = []
+    for tokens in texts:
+        if group and (len(group) == SEQUENCES or sum(map(len, group)) + len(tokens) > BATCH):
+            yield group
+            group = []
+        group.append(tokens)
+    if group:
+        yield group
 
 
 def embed(engine: Engine, texts: Sequence[str]) -> list[list[float]]:
     """One vector per text. An empty text is embedded as a line break: it has no token of its own."""
-    embedder = _embedder(engine)
-    return [embedder.vector(engine.tokenize(text) or engine.tokenize("\n")) for text in texts]
+    return _embedder(engine).vectors([engine.tokenize(text) or engine.tokenize("\n") for text in texts])
 
 
 def works(engine: Engine) -> bool:
