@@ -1,4 +1,4 @@
-"""Agent Framework's workflows over labkit's models: one after the other, at once, in turns, handed on; and their ends."""
+"""Agent Framework workflows over labkit models: one after the other, at once, in turns, handed on; and their ends."""
 from __future__ import annotations
 
 import asyncio
