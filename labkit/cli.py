@@ -163,10 +163,16 @@ def serve(backend: Annotated[str, typer.Option(help="A runtime as in labkit.conn
           model: Annotated[str | None, typer.Option(help="A model as that runtime names it.")] = None,
           host: Annotated[str, typer.Option(help="Another address than this needs an API key.")] = "127.0.0.1",
           port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8484,
-          api_key: Annotated[str | None, typer.Option(envvar="LABKIT_API_KEY", help="Asked of every client.")] = None):
+          api_key: Annotated[str | None, typer.Option(envvar="LABKIT_API_KEY", help="Asked of every client.")] = None,
+          at_once: Annotated[int, typer.Option(min=1, help="Answers in the making.")] = 16,
+          waiting: Annotated[int, typer.Option(min=0, help="Requests in the queue; one client gets half of it.")] = 128,
+          deadline: Annotated[float, typer.Option(min=0.1, help="Seconds that a request may take, with its "
+                                                  "waiting.")] = 600,
+          rate: Annotated[str | None, typer.Option(help="Of one client, like 60/minute.")] = None):
     """Serve the model at OpenAI's and Ollama's routes, for their clients, editors and frameworks."""
     from labkit.serving.app import serve as run_server
-    run_server(backend, model, host, port, api_key, say=typer.echo)
+    from labkit.serving.tickets import Limits
+    run_server(backend, model, host, port, api_key, Limits(at_once, waiting, deadline, rate), say=typer.echo)
 
 
 @app.command(epilog=end("labkit mcp shop.py --http 8000", "0 ended by its client or by Ctrl-C, 1 it did not start, "

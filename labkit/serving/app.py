@@ -13,17 +13,18 @@ from starlette.exceptions import HTTPException
 from labkit.backends.chat import Chat
 from labkit.errors import BadRequest, LabkitError
 from labkit.serving import ollama_about, ollama_routes, openai_routes, token_routes
-from labkit.serving.failures import body_for, body_of
+from labkit.serving.failures import body_for, body_of, headers_of
 from labkit.serving.generation import Service
 from labkit.serving.guard import Guard, is_loopback
+from labkit.serving.tickets import Limits
 
 PORT = 8484
 
 
-def create_app(chat: Chat, api_key: str | None = None) -> FastAPI:
-    """The ASGI application that offers `chat`; with api_key, only to those who send it."""
+def create_app(chat: Chat, api_key: str | None = None, limits: Limits | None = None) -> FastAPI:
+    """The ASGI application that offers `chat`; with api_key, only to those who send it. limits: what it takes on."""
     app = FastAPI(title="labkit", docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.service = Service(chat)
+    app.state.service = Service(chat, limits)
     app.add_middleware(Guard, api_key=api_key)
     for part in (openai_routes, token_routes, ollama_routes, ollama_about):
         app.include_router(part.router)
@@ -45,13 +46,13 @@ def create_app(chat: Chat, api_key: str | None = None) -> FastAPI:
 
 async def _failed(request: Request, error: Exception) -> JSONResponse:
     status, body = body_of(request.url.path, error)
-    return JSONResponse(body, status)
+    return JSONResponse(body, status, headers_of(status, error))
 
 
 async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
     said = (f"There is no {request.method} {request.url.path} here. Chats go to /v1/chat/completions or /api/chat."
             if error.status_code in (404, 405) else error.detail)
-    codes = {404: "not_found", 405: "not_found", 413: "request_too_large"}
+    codes = {404: "not_found", 405: "not_found", 408: "request_timeout", 413: "request_too_large"}
     code = codes.get(error.status_code, "invalid_request")
     return JSONResponse(body_for(request.url.path, error.status_code, code, said), error.status_code, error.headers)
 
@@ -80,7 +81,7 @@ def address(listening: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def make_server(chat: Chat, api_key: str | None = None):
+def make_server(chat: Chat, api_key: str | None = None, limits: Limits | None = None):
     """A uvicorn server for `chat`: run(sockets=[…]) serves, should_exit = True ends it."""
     import uvicorn
 
@@ -89,18 +90,18 @@ def make_server(chat: Chat, api_key: str | None = None):
             app.state.service.close()  # before uvicorn waits for the answers in the making
             await super().shutdown(sockets)
 
-    app = create_app(chat, api_key)
+    app = create_app(chat, api_key, limits)
     # uvicorn drops a quiet connection after 5 s, and a client that is just about to use it meets an error.
     return Server(uvicorn.Config(app, log_level="warning", access_log=False, ws="none", lifespan="off",
                                  timeout_keep_alive=75, timeout_graceful_shutdown=2, server_header=False))
 
 
 def serve(backend: str = "llama.cpp", model: str | None = None, host: str = "127.0.0.1", port: int = PORT,
-          api_key: str | None = None, say: Callable[[str], None] = print) -> None:
+          api_key: str | None = None, limits: Limits | None = None, say: Callable[[str], None] = print) -> None:
     """Serve a model until Ctrl-C.
 
     backend, model: as for `labkit.connect`. port: 0 for a free one. api_key: None for LABKIT_API_KEY;
-    an address that other machines can reach needs one. say: is told the address.
+    an address that other machines can reach needs one. limits: how much it takes on. say: is told the address.
 
     Raises BadRequest for an open address without a key, LabkitError for a taken port, and what connect raises.
     """
@@ -112,7 +113,7 @@ def serve(backend: str = "llama.cpp", model: str | None = None, host: str = "127
     # 5 ms is Python's own; a request that arrives among 16 generating threads waits for several such turns.
     sys.setswitchinterval(0.001)
     with listen(host, port) as listening, connect(backend, model) as chat:
-        server = make_server(chat, api_key)
+        server = make_server(chat, api_key, limits)
         at = address(listening)
         say(f"labkit serves {chat.model} at {at}/v1 (OpenAI) and {at} (Ollama). Ctrl-C ends it.")
         try:

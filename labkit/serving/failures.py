@@ -5,9 +5,11 @@ import logging
 from typing import Any
 
 from labkit.errors import BackendUnavailable, BadRequest, ContextFull, IncompleteOutput, LabkitError
+from labkit.serving.admission import Busy, TooLate, TooMany
 
+RETRY_S = 5  # for what may be over soon, where nothing tells how soon
 _log = logging.getLogger("labkit.serving")
-_KINDS = {401: "authentication_error", 403: "permission_error", 404: "not_found_error"}
+_KINDS = {429: "rate_limit_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error"}
 
 
 class NoSuchModel(BadRequest):
@@ -26,6 +28,11 @@ def describe(error: Exception) -> tuple[int, str, str, dict[str, Any]]:
         return 400, "invalid_request", message, {}
     if isinstance(error, IncompleteOutput):  # asked again, it would fail again: not a 5xx, which clients repeat
         return 422, "incomplete_output", message, {}
+    if isinstance(error, Busy):
+        full = not isinstance(error, TooMany)
+        return (503, "overloaded", message, {}) if full else (429, "rate_limit_exceeded", message, {})
+    if isinstance(error, TooLate):
+        return 504, "deadline_exceeded", message, {}
     if isinstance(error, NotImplementedError):
         return 501, "not_supported", f"{message}.", {}
     if isinstance(error, BackendUnavailable):
@@ -47,6 +54,13 @@ def body_of(path: str, error: Exception) -> tuple[int, dict[str, Any]]:
     """(status, body) of an error, in the route's dialect."""
     status, code, message, fields = describe(error)
     return status, body_for(path, status, code, message, fields)
+
+
+def headers_of(status: int, error: Exception) -> dict[str, str]:
+    """When to ask again, for who may."""
+    if status not in (429, 503):
+        return {}
+    return {"retry-after": str(getattr(error, "retry_after_s", RETRY_S))}
 
 
 def body_midway(path: str, error: Exception) -> dict[str, Any]:

@@ -16,8 +16,10 @@ from labkit.backends.chat import Chat
 from labkit.backends.reply import Reply, Usage
 from labkit.backends.stream import Stream
 from labkit.errors import BackendUnavailable, IncompleteOutput
+from labkit.serving.admission import Admission, Left, Ticket, TooLate
+from labkit.serving.tickets import Limits
 
-AT_ONCE = 64  # answers in the making; a thread each. Further requests wait their turn.
+SPARE = 8  # threads for what is no answer: embeddings, counting tokens
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,12 @@ class Piece:
 class Generation:
     """One request to the model. Iterate `pieces()`; then `reply` is the whole answer."""
 
-    def __init__(self, service: Service, conversation: Any, arguments: Mapping[str, Any]):
+    def __init__(self, service: Service, conversation: Any, arguments: Mapping[str, Any], ticket: Ticket | None = None):
         self._service, self._conversation, self._arguments = service, conversation, arguments
+        self._ticket = ticket or Ticket()
         self._loop, self._queue = asyncio.get_running_loop(), asyncio.Queue()
         self._stream: Stream | None = None
-        self._gone, self._in_pieces = False, True
+        self._gone, self._in_pieces, self._late = False, True, False
         self._watcher: asyncio.Task | None = None
         self._started = time.perf_counter()
         self.reply: Reply | None = None
@@ -58,28 +61,62 @@ class Generation:
         self._watcher = self._loop.create_task(until_gone())
 
     async def pieces(self) -> AsyncIterator[Piece]:
-        """The text as it comes. Leaving early stops the generation; a failure is raised where it comes."""
+        """The text as it comes, once it is this request's turn.
+
+        Leaving early stops the generation; a failure is raised where it comes. Raises Busy, TooLate.
+        """
         self._service.running.add(self)
-        self._loop.run_in_executor(self._service.threads, self._work)
+        timer = None
         try:
+            await self._begin()
+            if (left := self._ticket.left_s) is not None:
+                timer = self._loop.call_later(left, self._deadline)
             while isinstance(event := await self._queue.get(), Piece):
                 yield event
-            if isinstance(event, Exception):
-                raise event
-            if self._service.closed and event.finish_reason == "cancelled":
-                raise BackendUnavailable("The server was stopped in the middle of this answer.")
-            self.reply = event
+            self.reply = self._checked(event)
         finally:
+            if timer:
+                timer.cancel()
             self.stop()
             self._service.running.discard(self)
             if self._watcher:
                 self._watcher.cancel()
 
+    async def _begin(self) -> None:
+        """Wait for a turn, and put a thread to work. The turn is over when the thread is done, whoever still reads."""
+        try:
+            await self._service.admission.enter(self._ticket)
+        except Left:
+            if self._service.closed:
+                raise BackendUnavailable("The server was stopped while this request waited for its turn.") from None
+            raise
+        began = time.monotonic()
+        work = self._loop.run_in_executor(self._service.threads, self._work)
+        work.add_done_callback(lambda _: self._service.admission.done(time.monotonic() - began))
+
+    def _checked(self, event: Any) -> Reply:
+        """The reply; raises what ended the answer otherwise."""
+        if isinstance(event, Exception):
+            raise event
+        if event.finish_reason == "cancelled" and self._service.closed:
+            raise BackendUnavailable("The server was stopped in the middle of this answer.")
+        if event.finish_reason == "cancelled" and self._late:
+            raise TooLate("The deadline passed in the middle of this answer.")
+        return event
+
+    def _deadline(self) -> None:
+        self._late = True
+        self.stop()
+
     def stop(self) -> None:
-        """End it after the step in progress. Safe from any thread, and when it is over."""
+        """End it after the step in progress, or while it waits. Safe from any thread, and when it is over."""
         self._gone = True
         if self._stream:
             self._stream.stop()
+        try:
+            self._loop.call_soon_threadsafe(self._ticket.leave)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            pass
 
     @property
     def elapsed_s(self) -> float:
@@ -122,11 +159,12 @@ class Generation:
 
 
 class Service:
-    """A connected model and the threads that serve it."""
+    """A connected model, the queue before it, and the threads that serve it."""
 
-    def __init__(self, chat: Chat):
-        self.chat = chat
-        self.threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="labkit-serve")
+    def __init__(self, chat: Chat, limits: Limits | None = None):
+        self.chat, self.limits = chat, limits or Limits()
+        self.admission = Admission(self.limits.at_once, self.limits.waiting)
+        self.threads = ThreadPoolExecutor(self.limits.at_once + SPARE, thread_name_prefix="labkit-serve")
         self.running: set[Generation] = set()
         self.closed = False
         self.since = time.time()

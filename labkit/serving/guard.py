@@ -4,6 +4,7 @@ Plain ASGI, because Starlette's own middleware costs a task and a queue for ever
 """
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 from ipaddress import ip_address
@@ -13,6 +14,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 
 MAX_BODY = 8 * 2**20  # bytes; a full context of 8192 tokens is about 40 kB
+BODY_S = 30.0         # seconds to send it
 OPEN = {"/health"}    # says only that the server is up
 
 
@@ -77,12 +79,21 @@ def _hostname(address: str) -> str:
 
 
 def _limited(receive, limit: int):
-    """`receive`, counting: a body sent in chunks does not say its size beforehand."""
-    seen = 0
+    """`receive`, counting and with a clock: a body sent in chunks says neither its size nor its end beforehand."""
+    seen, whole = 0, False
+    loop = asyncio.get_running_loop()
+    until = loop.time() + BODY_S
 
     async def counted():
-        nonlocal seen
-        message = await receive()
+        nonlocal seen, whole
+        if whole:  # what comes now is that the client has gone, and that may take any time
+            return await receive()
+        try:
+            async with asyncio.timeout_at(until):
+                message = await receive()
+        except TimeoutError:
+            raise HTTPException(408, f"The request was not complete after {BODY_S:g} s.") from None
+        whole = not message.get("more_body", False)
         seen += len(message.get("body", b""))
         if seen > limit:
             raise HTTPException(413, f"A request may have {limit} bytes.")

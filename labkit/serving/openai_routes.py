@@ -39,6 +39,7 @@ class ChatBody(BaseModel, extra="allow"):
     """The fields of a chat completion that are acted on."""
 
     model: str | None = None
+    user: str | None = None  # whose place in the queue it is, see tickets
     messages: list[dict[str, Any]]
     stream: bool = False
     stream_options: StreamOptions | None = None
@@ -111,7 +112,8 @@ def _card(request: Request) -> dict[str, Any]:
 async def chat_completions(request: Request):
     body, service = await read(request, ChatBody), service_of(request)
     check_model(service, body.model)
-    generation = Generation(service, body.messages, body.arguments())
+    ticket = service.limits.ticket(request, body.user)
+    generation = Generation(service, body.messages, body.arguments(), ticket)
     head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": model_id(service.chat)}
     if body.stream:
         events = _events(generation, head, body.stream_options or StreamOptions())

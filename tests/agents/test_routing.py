@@ -208,28 +208,20 @@ def test_a_guarded_model_waits_no_longer_than_its_limit():
 
 def test_a_real_server_that_answers_too_long_is_given_up_and_stops(slm):
     """`labkit serve` as the large tier, through the openai connector: mid-answer, over HTTP."""
-    from labkit.serving.app import address, listen, make_server
-    own = lk.connect()
-    chunks = []
-    own.on_chunk.append(lambda chunk: chunks.append(time.monotonic()))
-    with listen("127.0.0.1", 0) as listening:
-        server = make_server(own)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-        thread.start()
-        try:
-            cloud = lk.connect("openai", base_url=f"{address(listening)}/v1", api_key="none")
-            router = Router(slm, Tier(cloud, remote=True), always(LARGE), tries=1, time_limit_s=2)
-            found = router.route("Say yes.", max_tokens=3)
-            assert found.tier == LARGE and found.reply.text
-            found = router.route("Count from 1 to 10000, one number a line.", max_tokens=6000)
-            assert found.degraded and "within 2 s" in found.why
-            time.sleep(1)
-            n = len(chunks)
-            time.sleep(1)
-            assert len(chunks) == n, "nobody reads it, so nobody writes it"
-        finally:
-            server.should_exit = True
-            thread.join(20)
+    from labkit.serving.background import serve_in_background
+    own, chunks = lk.connect(), []
+    own.on_chunk.append(chunks.append)
+    with serve_in_background(own) as server:
+        cloud = lk.connect("openai", base_url=f"{server.base_url}/v1", api_key="none")
+        router = Router(slm, Tier(cloud, remote=True), always(LARGE), tries=1, time_limit_s=2)
+        found = router.route("Say yes.", max_tokens=3)
+        assert found.tier == LARGE and found.reply.text
+        found = router.route("Count from 1 to 10000, one number a line.", max_tokens=6000)
+        assert found.degraded and "within 2 s" in found.why
+        time.sleep(1)
+        n = len(chunks)
+        time.sleep(1)
+        assert len(chunks) == n, "nobody reads it, so nobody writes it"
 
 
 # -- with the rest of labkit ---------------------------------------------------------------
