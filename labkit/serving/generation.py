@@ -19,6 +19,7 @@ from labkit.errors import BackendUnavailable, IncompleteOutput
 from labkit.serving.admission import Admission, Left, Ticket, TooLate
 from labkit.serving.tickets import Limits
 
+GRACE_S = 1.0  # for a model to end after its deadline; then the client is answered, and the thread stays taken
 SPARE = 8  # threads for what is no answer: embeddings, counting tokens
 
 
@@ -107,6 +108,8 @@ class Generation:
     def _deadline(self) -> None:
         self._late = True
         self.stop()
+        hung = TooLate("The deadline passed, and the model does not react.")
+        self._loop.call_later(GRACE_S, self._queue.put_nowait, hung)
 
     def stop(self) -> None:
         """End it after the step in progress, or while it waits. Safe from any thread, and when it is over."""

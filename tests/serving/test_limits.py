@@ -113,6 +113,17 @@ def test_the_deadline_ends_the_answer_itself(ask, gated):
     assert streamed.status_code == 200 and "deadline_exceeded" in streamed.text and "[DONE]" not in streamed.text
 
 
+def test_a_model_that_hangs_answers_nobody_but_its_client_is_told(ask, gated, monkeypatch):
+    release = threading.Event()
+    monkeypatch.setattr(Gated, "generate", lambda self, request: iter([Chunk("x")] if release.wait(20) else []))
+    post = ask(Limits(at_once=1, deadline_s=0.2))
+    assert post().json()["error"]["message"] == "The deadline passed, and the model does not react."
+    assert admission(post).serving == 1, "its thread is still taken"
+    assert post().status_code == 504, "and whoever comes next is told in time"
+    release.set()
+    until(lambda: admission(post).serving == 0)
+
+
 def test_the_deadline_counts_the_waiting(ask, gated):
     post, answers = ask(Limits(at_once=1)), []
     threads = in_background(post, 1, answers)
