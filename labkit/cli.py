@@ -168,11 +168,13 @@ def serve(backend: Annotated[str, typer.Option(help="A runtime as in labkit.conn
           waiting: Annotated[int, typer.Option(min=0, help="Requests in the queue; one client gets half of it.")] = 128,
           deadline: Annotated[float, typer.Option(min=0.1, help="Seconds that a request may take, with its "
                                                   "waiting.")] = 600,
-          rate: Annotated[str | None, typer.Option(help="Of one client, like 60/minute.")] = None):
+          rate: Annotated[str | None, typer.Option(help="Of one client, like 60/minute.")] = None,
+          jobs: Annotated[Path | None, typer.Option(help="A file to keep jobs in; with it there is /jobs.")] = None):
     """Serve the model at OpenAI's and Ollama's routes, for their clients, editors and frameworks."""
     from labkit.serving.app import serve as run_server
     from labkit.serving.tickets import Limits
-    run_server(backend, model, host, port, api_key, Limits(at_once, waiting, deadline, rate), say=typer.echo)
+    run_server(backend, model, host, port, api_key, Limits(at_once, waiting, deadline, rate), jobs,
+               say=typer.echo)
 
 
 @app.command(epilog=end("labkit mcp shop.py --http 8000", "0 ended by its client or by Ctrl-C, 1 it did not start, "

@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse
@@ -12,21 +13,29 @@ from starlette.exceptions import HTTPException
 
 from labkit.backends.chat import Chat
 from labkit.errors import BadRequest, LabkitError
-from labkit.serving import ollama_about, ollama_routes, openai_routes, token_routes
+from labkit.serving import jobs, ollama_about, ollama_routes, openai_routes, token_routes
 from labkit.serving.failures import body_for, body_of, headers_of
 from labkit.serving.generation import Service
 from labkit.serving.guard import Guard, is_loopback
+from labkit.serving.job_store import JobStore
+from labkit.serving.jobs import Jobs
 from labkit.serving.tickets import Limits
 
 PORT = 8484
 
 
-def create_app(chat: Chat, api_key: str | None = None, limits: Limits | None = None) -> FastAPI:
-    """The ASGI application that offers `chat`; with api_key, only to those who send it. limits: what it takes on."""
+def create_app(chat: Chat, api_key: str | None = None, limits: Limits | None = None,
+               store: JobStore | None = None) -> FastAPI:
+    """The ASGI application that offers `chat`; with api_key, only to those who send it.
+
+    limits: what it takes on. store: where jobs are kept, None for no jobs; they are done while make_server's server
+    runs.
+    """
     app = FastAPI(title="labkit", docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.service = Service(chat, limits)
+    app.state.service = service = Service(chat, limits)
+    app.state.jobs = Jobs(store, service) if store else None
     app.add_middleware(Guard, api_key=api_key)
-    for part in (openai_routes, token_routes, ollama_routes, ollama_about):
+    for part in (openai_routes, token_routes, ollama_routes, ollama_about, jobs):
         app.include_router(part.router)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(LabkitError, _failed)
@@ -39,7 +48,8 @@ def create_app(chat: Chat, api_key: str | None = None, limits: Limits | None = N
 
     @app.get("/health")
     async def health():
-        return {"status": "ok"}
+        reasons = service.reasons() + (app.state.jobs.reasons() if store else [])
+        return {"status": "degraded" if reasons else "ok", "reasons": reasons}
 
     return app
 
@@ -81,27 +91,36 @@ def address(listening: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def make_server(chat: Chat, api_key: str | None = None, limits: Limits | None = None):
+def make_server(chat: Chat, api_key: str | None = None, limits: Limits | None = None, store: JobStore | None = None):
     """A uvicorn server for `chat`: run(sockets=[…]) serves, should_exit = True ends it."""
     import uvicorn
 
     class Server(uvicorn.Server):
+        async def startup(self, sockets=None):
+            await super().startup(sockets)
+            if store:
+                app.state.jobs.start()
+
         async def shutdown(self, sockets=None):
+            if store:
+                await app.state.jobs.close()
             app.state.service.close()  # before uvicorn waits for the answers in the making
             await super().shutdown(sockets)
 
-    app = create_app(chat, api_key, limits)
+    app = create_app(chat, api_key, limits, store)
     # uvicorn drops a quiet connection after 5 s, and a client that is just about to use it meets an error.
     return Server(uvicorn.Config(app, log_level="warning", access_log=False, ws="none", lifespan="off",
                                  timeout_keep_alive=75, timeout_graceful_shutdown=2, server_header=False))
 
 
 def serve(backend: str = "llama.cpp", model: str | None = None, host: str = "127.0.0.1", port: int = PORT,
-          api_key: str | None = None, limits: Limits | None = None, say: Callable[[str], None] = print) -> None:
+          api_key: str | None = None, limits: Limits | None = None, jobs: str | Path | None = None,
+          say: Callable[[str], None] = print) -> None:
     """Serve a model until Ctrl-C.
 
     backend, model: as for `labkit.connect`. port: 0 for a free one. api_key: None for LABKIT_API_KEY;
-    an address that other machines can reach needs one. limits: how much it takes on. say: is told the address.
+    an address that other machines can reach needs one. limits: how much it takes on. jobs: a file to keep jobs in;
+    None for none. say: is told the address.
 
     Raises BadRequest for an open address without a key, LabkitError for a taken port, and what connect raises.
     """
@@ -113,7 +132,7 @@ def serve(backend: str = "llama.cpp", model: str | None = None, host: str = "127
     # 5 ms is Python's own; a request that arrives among 16 generating threads waits for several such turns.
     sys.setswitchinterval(0.001)
     with listen(host, port) as listening, connect(backend, model) as chat:
-        server = make_server(chat, api_key, limits)
+        server = make_server(chat, api_key, limits, JobStore(jobs) if jobs else None)
         at = address(listening)
         say(f"labkit serves {chat.model} at {at}/v1 (OpenAI) and {at} (Ollama). Ctrl-C ends it.")
         try:

@@ -7,6 +7,7 @@ import time
 from labkit.backends.chat import Chat
 from labkit.errors import LabkitError
 from labkit.serving.app import address, listen, make_server
+from labkit.serving.job_store import JobStore
 from labkit.serving.tickets import Limits
 
 _START_S = 20.0
@@ -15,10 +16,11 @@ _START_S = 20.0
 class Background:
     """A running server. `base_url` is its address; `stop()` ends it and waits until it has ended."""
 
-    def __init__(self, chat: Chat, api_key: str | None = None, port: int = 0, limits: Limits | None = None):
+    def __init__(self, chat: Chat, api_key: str | None = None, port: int = 0, limits: Limits | None = None,
+                 store: JobStore | None = None):
         self._listening = listen("127.0.0.1", port)
         self.base_url = address(self._listening)
-        self._server = make_server(chat, api_key, limits)
+        self._server = make_server(chat, api_key, limits, store)
         self._thread = threading.Thread(target=self._run, daemon=True, name="labkit serve")
         self._thread.start()
         self._wait()
@@ -47,6 +49,6 @@ class Background:
 
 
 def serve_in_background(chat: Chat, api_key: str | None = None, port: int = 0,
-                        limits: Limits | None = None) -> Background:
+                        limits: Limits | None = None, store: JobStore | None = None) -> Background:
     """Serve `chat` at 127.0.0.1 (port 0: a free one) until stop(), or the end of a `with` block."""
-    return Background(chat, api_key, port, limits)
+    return Background(chat, api_key, port, limits, store)

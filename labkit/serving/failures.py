@@ -6,6 +6,7 @@ from typing import Any
 
 from labkit.errors import BackendUnavailable, BadRequest, ContextFull, IncompleteOutput, LabkitError
 from labkit.serving.admission import Busy, TooLate, TooMany
+from labkit.serving.job_store import StoreUnavailable
 
 RETRY_S = 5  # for what may be over soon, where nothing tells how soon
 _log = logging.getLogger("labkit.serving")
@@ -16,6 +17,10 @@ class NoSuchModel(BadRequest):
     """The model asked for is not the one served."""
 
 
+class NotHere(BadRequest):
+    """What was asked for is not at this server."""
+
+
 def describe(error: Exception) -> tuple[int, str, str, dict[str, Any]]:
     """(status, code, message, further fields) of what went wrong. Nothing of an unknown error is told."""
     message = str(error)
@@ -24,6 +29,8 @@ def describe(error: Exception) -> tuple[int, str, str, dict[str, Any]]:
                                                          "context_tokens": error.context_tokens}
     if isinstance(error, NoSuchModel):
         return 404, "model_not_found", message, {}
+    if isinstance(error, NotHere):
+        return 404, "not_found", message, {}
     if isinstance(error, BadRequest):
         return 400, "invalid_request", message, {}
     if isinstance(error, IncompleteOutput):  # asked again, it would fail again: not a 5xx, which clients repeat
@@ -31,6 +38,8 @@ def describe(error: Exception) -> tuple[int, str, str, dict[str, Any]]:
     if isinstance(error, Busy):
         full = not isinstance(error, TooMany)
         return (503, "overloaded", message, {}) if full else (429, "rate_limit_exceeded", message, {})
+    if isinstance(error, StoreUnavailable):
+        return 503, "store_unavailable", message, {}
     if isinstance(error, TooLate):
         return 504, "deadline_exceeded", message, {}
     if isinstance(error, NotImplementedError):

@@ -45,10 +45,11 @@ class Generation:
         self.reply: Reply | None = None
         self.answering = False  # the response has begun
 
-    async def whole(self, request) -> Reply:
-        """The finished answer; a client that goes away stops it."""
+    async def whole(self, request=None) -> Reply:
+        """The finished answer; the client of this request, if it is given, stops it by going away."""
         self._in_pieces = False
-        self.watch(request)
+        if request is not None:
+            self.watch(request)
         async for _ in self.pieces():
             pass
         return self.reply
@@ -175,6 +176,11 @@ class Service:
     async def run(self, function, *arguments):
         """A blocking call, in a thread."""
         return await asyncio.get_running_loop().run_in_executor(self.threads, function, *arguments)
+
+    def reasons(self) -> list[str]:
+        """Why this service is not what it should be; none when it is."""
+        full = self.admission.waiting >= self.limits.waiting
+        return [f"{self.admission.waiting} requests are waiting: the queue is full"] if full else []
 
     def close(self) -> None:
         """Stop every answer in the making, whose clients are told so, and let the threads go."""

@@ -20,7 +20,7 @@ from labkit.backends.reply import Reply, Usage
 from labkit.errors import BadRequest
 from labkit.serving.answering import lines_response, read, refuse, service_of
 from labkit.serving.failures import body_midway
-from labkit.serving.generation import Generation
+from labkit.serving.generation import Generation, Service
 from labkit.serving.identity import check_model, model_id
 
 router = APIRouter()
@@ -114,17 +114,22 @@ async def chat_completions(request: Request):
     check_model(service, body.model)
     ticket = service.limits.ticket(request, body.user)
     generation = Generation(service, body.messages, body.arguments(), ticket)
-    head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": model_id(service.chat)}
+    id = uuid.uuid4().hex
     if body.stream:
-        events = _events(generation, head, body.stream_options or StreamOptions())
+        events = _events(generation, _head(service, id), body.stream_options or StreamOptions())
         return await lines_response(request, generation, events, "text/event-stream")
-    return _completion(await generation.whole(request), head)
+    return completion(await generation.whole(request), service, id)
 
 
-def _completion(reply: Reply, head: dict[str, Any]) -> dict[str, Any]:
+def _head(service: Service, id: str) -> dict[str, Any]:
+    return {"id": f"chatcmpl-{id}", "created": int(time.time()), "model": model_id(service.chat)}
+
+
+def completion(reply: Reply, service: Service, id: str) -> dict[str, Any]:
+    """The whole answer, as OpenAI's clients read it."""
     choice = {"index": 0, "message": {"refusal": None, **reply.message}, "logprobs": None,
               "finish_reason": reply.finish_reason}
-    return {**head, "object": "chat.completion", "choices": [choice], "usage": _usage(reply.usage)}
+    return {**_head(service, id), "object": "chat.completion", "choices": [choice], "usage": _usage(reply.usage)}
 
 
 async def _events(generation: Generation, head: dict[str, Any], options: StreamOptions) -> AsyncIterator[bytes]:
