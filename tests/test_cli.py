@@ -216,9 +216,9 @@ def test_bench_runs_what_its_options_name(monkeypatch):
     monkeypatch.setattr(terminal, "measure", measure)
     for options, wanted in (([], ["bench"]), (["--compare"], ["compare"]), (["--tools"], ["tool_calls"]),
                             (["--forms"], ["forms"]), (["--serve"], ["serving"]), (["--backends", "onnx"], ["league"]),
-                            (["--connectors"], ["connectors"]),
+                            (["--connectors"], ["connectors"]), (["--agents"], ["agents"]),
                             (["--all"], ["compare", "bench", "forms", "tool_calls", "serving", "connectors",
-                                         "league"])):
+                                         "agents", "league"])):
         ran.clear()
         assert CliRunner().invoke(app, ["bench", *options]).exit_code == 0
         assert ran == wanted
@@ -288,3 +288,18 @@ def test_the_ladder_is_printed_and_its_picture_written(tmp_path, monkeypatch, ty
     assert asked["name"] == "ladder" and asked["sample"].windows == 8 and not asked["fresh"]
     told = CliRunner().invoke(app, ["quantise", "--ladder", "--picture", str(picture / "inside.png")])
     assert told.exit_code == 1 and "cannot be written" in told.output
+
+
+def test_an_agent_runs_from_its_recipe(tmp_path):
+    (tmp_path / "desk.yaml").write_text("name: desk\nlimits: {max_tokens: 8}\n", encoding="utf-8")
+    told = CliRunner().invoke(app, ["agent", str(tmp_path / "desk.yaml"), "Say hello.", "--json"])
+    assert told.exit_code == 0 and json.loads(told.stdout)["text"]
+    (tmp_path / "desk.yaml").write_text("name: desk\nlimits: {max_tokens: none}\n", encoding="utf-8")
+    told = CliRunner().invoke(app, ["agent", str(tmp_path / "desk.yaml"), "Say hello."])
+    assert told.exit_code == 2 and "line 2, limits.max_tokens" in told.stderr
+
+
+def test_mcp_says_what_a_file_lacks(tmp_path):
+    (tmp_path / "empty.py").write_text("x = 1\n", encoding="utf-8")
+    told = CliRunner().invoke(app, ["mcp", str(tmp_path / "empty.py")])
+    assert told.exit_code == 2 and "@lk.tool" in told.stderr
