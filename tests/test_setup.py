@@ -16,7 +16,8 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-CONDA_NAMES = {"ortools-python": "ortools", "docstring_parser": "docstring-parser", "matplotlib-base": "matplotlib"}
+CONDA_NAMES = {"ortools-python": "ortools", "docstring_parser": "docstring-parser", "matplotlib-base": "matplotlib",
+               "prometheus_client": "prometheus-client"}
 
 
 def missing(what: str) -> None:

@@ -40,11 +40,12 @@ class Left(LabkitError):
 
 @dataclass
 class Ticket:
-    """A request's place: who asks, how urgent it is, by when (time.monotonic()) it must be done."""
+    """A request's place: who asks, how urgent it is, by when (time.monotonic()) it must be done; id: in logs."""
 
     client: str = ""
     priority: int = 0
     deadline: float | None = None
+    id: str = ""
     _turn: asyncio.Future | None = field(default=None, repr=False)
 
     @property

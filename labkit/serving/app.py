@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
 from labkit.backends.chat import Chat
@@ -46,10 +46,20 @@ def create_app(chat: Chat, api_key: str | None = None, limits: Limits | None = N
     async def hello():
         return f"labkit serves {chat.model} at OpenAI's routes (/v1) and Ollama's (/api).\n"
 
+    def reasons() -> list[str]:
+        return service.reasons() + (app.state.jobs.reasons() if store else [])
+
     @app.get("/health")
     async def health():
-        reasons = service.reasons() + (app.state.jobs.reasons() if store else [])
-        return {"status": "degraded" if reasons else "ok", "reasons": reasons}
+        return {"status": "degraded" if reasons() else "ok"}  # no more: it is open to everybody
+
+    @app.get("/health/why")
+    async def why():
+        return {**await health(), "reasons": reasons()}
+
+    @app.get("/metrics")
+    async def metrics():
+        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return app
 

@@ -6,6 +6,8 @@ queue; the event loop never waits for a model, and the model never waits for a s
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 import time
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,9 +18,11 @@ from labkit.backends.chat import Chat
 from labkit.backends.reply import Reply, Usage
 from labkit.backends.stream import Stream
 from labkit.errors import BackendUnavailable, IncompleteOutput
-from labkit.serving.admission import Admission, Left, Ticket, TooLate
+from labkit.serving.admission import Admission, Left, Ticket, TooLate, TooMany
+from labkit.serving.metrics import Metrics
 from labkit.serving.tickets import Limits
 
+_log = logging.getLogger("labkit.serving.requests")
 GRACE_S = 1.0  # for a model to end after its deadline; then the client is answered, and the thread stays taken
 SPARE = 8  # threads for what is no answer: embeddings, counting tokens
 
@@ -68,14 +72,19 @@ class Generation:
         Leaving early stops the generation; a failure is raised where it comes. Raises Busy, TooLate.
         """
         self._service.running.add(self)
-        timer = None
+        timer, queued_s, metrics = None, 0.0, self._service.metrics
         try:
             await self._begin()
+            queued_s = self.elapsed_s
             if (left := self._ticket.left_s) is not None:
                 timer = self._loop.call_later(left, self._deadline)
             while isinstance(event := await self._queue.get(), Piece):
                 yield event
             self.reply = self._checked(event)
+            self._note(metrics.ended(self.reply, queued_s, self.elapsed_s))
+        except BaseException as error:  # also GeneratorExit: the reader has left
+            self._note(metrics.failed(error))
+            raise
         finally:
             if timer:
                 timer.cancel()
@@ -105,6 +114,14 @@ class Generation:
         if event.finish_reason == "cancelled" and self._late:
             raise TooLate("The deadline passed in the middle of this answer.")
         return event
+
+    def _note(self, outcome: str) -> None:
+        """A line of JSON for the log; nothing of what was asked or answered is in it."""
+        if _log.isEnabledFor(logging.INFO):
+            usage = self.reply.usage if self.reply else Usage()
+            _log.info(json.dumps({"request": self._ticket.id, "client": self._ticket.client, "outcome": outcome,
+                                  "priority": self._ticket.priority, "ms": round(1000 * self.elapsed_s, 1),
+                                  "input_tokens": usage.prompt_tokens, "output_tokens": usage.completion_tokens}))
 
     def _deadline(self) -> None:
         self._late = True
@@ -168,10 +185,19 @@ class Service:
     def __init__(self, chat: Chat, limits: Limits | None = None):
         self.chat, self.limits = chat, limits or Limits()
         self.admission = Admission(self.limits.at_once, self.limits.waiting)
+        self.metrics = Metrics(self.admission)
         self.threads = ThreadPoolExecutor(self.limits.at_once + SPARE, thread_name_prefix="labkit-serve")
         self.running: set[Generation] = set()
         self.closed = False
         self.since = time.time()
+
+    def ticket(self, request, user: str | None = None) -> Ticket:
+        """The request's place in the queue, see Limits.ticket."""
+        try:
+            return self.limits.ticket(request, user)
+        except TooMany as error:
+            self.metrics.failed(error)
+            raise
 
     async def run(self, function, *arguments):
         """A blocking call, in a thread."""

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import secrets
+import uuid
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -14,6 +16,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 
 MAX_BODY = 8 * 2**20  # bytes; a full context of 8192 tokens is about 40 kB
+_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 BODY_S = 30.0         # seconds to send it
 OPEN = {"/health"}    # says only that the server is up
 
@@ -44,6 +47,8 @@ class Guard:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         headers = Headers(scope=scope)
+        scope["request_id"] = id = _request_id(headers)
+        send = _with_id(send, id)
         if refusal := self._refusal(scope["path"], headers):
             return await _answer(send, scope["path"], *refusal)
         await self.app(scope, _limited(receive, self.max_body), send)
@@ -76,6 +81,21 @@ def _hostname(address: str) -> str:
         return urlsplit(address).hostname or ""
     except ValueError:  # an unfinished [ of an IPv6 address
         return ""
+
+
+def _request_id(headers: Headers) -> str:
+    """The client's own name for the request where it is fit for a log, else a new one."""
+    given = headers.get("x-request-id", "")
+    return given if _ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def _with_id(send, id: str):
+    """`send`, with the request's name in every answer, so that it can be found in the log."""
+    async def named(message):
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), (b"x-request-id", id.encode())]}
+        await send(message)
+    return named
 
 
 def _limited(receive, limit: int):

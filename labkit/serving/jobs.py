@@ -105,7 +105,7 @@ async def accept(request: Request):
         raise BadRequest("A job has no stream: its answer is kept until somebody asks for it.")
     check_model(service_of(request), body.model)
     body.arguments()  # what makes no sense is refused now
-    ticket = service_of(request).limits.ticket(request, body.user)
+    ticket = service_of(request).ticket(request, body.user)
     job = await jobs.accept(body=body.model_dump(exclude_none=True), client=ticket.client, priority=ticket.priority,
                             idempotency=request.headers.get("idempotency-key"))
     return JSONResponse(_shown(job), 202, {"location": f"/jobs/{job.id}"})

@@ -107,7 +107,7 @@ async def _answer(request: Request, kind: type[GenerateBody], payload):
     arguments, conversation = body.arguments(service.chat.capabilities.context_tokens), body.conversation()
     if not conversation:  # Ollama's way to say: load the model
         return {**_head(service), **payload("", []), "done": True, "done_reason": "load"}
-    generation = Generation(service, conversation, arguments, service.limits.ticket(request))
+    generation = Generation(service, conversation, arguments, service.ticket(request))
     if body.stream is not False:
         response = await lines_response(request, generation, _lines(service, generation, payload),
                                         "application/x-ndjson")

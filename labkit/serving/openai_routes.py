@@ -112,7 +112,7 @@ def _card(request: Request) -> dict[str, Any]:
 async def chat_completions(request: Request):
     body, service = await read(request, ChatBody), service_of(request)
     check_model(service, body.model)
-    ticket = service.limits.ticket(request, body.user)
+    ticket = service.ticket(request, body.user)
     generation = Generation(service, body.messages, body.arguments(), ticket)
     id = uuid.uuid4().hex
     if body.stream:

@@ -61,7 +61,7 @@ class Limits:
         if wanted is not None and not 0 < wanted < math.inf:
             raise BadRequest("X-Deadline-S is a number of seconds above 0.")
         within = self.deadline_s if wanted is None else min(wanted, self.deadline_s)
-        return Ticket(client, _priority(request), time.monotonic() + within)
+        return Ticket(client, _priority(request), time.monotonic() + within, request.scope.get("request_id", ""))
 
 
 def client_of(request: Request, user: str | None) -> str:

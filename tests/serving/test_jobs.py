@@ -42,7 +42,7 @@ def test_a_job_is_accepted_and_done(served, script):
     job = done(client, accepted.json()["id"])
     assert job["state"] == "done" and job["error"] is None and job["attempts"] == 1
     assert job["result"]["choices"][0]["message"]["content"] == "Paris."
-    assert client.get("/health").json() == {"status": "ok", "reasons": []}
+    assert client.get("/health/why").json() == {"status": "ok", "reasons": []}
 
 
 def test_one_that_cannot_be_done_has_failed_and_says_why(served, script):
@@ -106,7 +106,7 @@ def test_a_store_that_fails_is_said_and_the_rest_goes_on(served, script, monkeyp
     monkeypatch.setattr(store, "take", full)
     refused = client.post("/jobs", json={"messages": PARIS})
     assert refused.status_code == 503 and "disk is full" in refused.text and refused.headers["retry-after"]
-    until(lambda: client.get("/health").json() == {"status": "degraded", "reasons": ["The disk is full."]})
+    until(lambda: client.get("/health/why").json() == {"status": "degraded", "reasons": ["The disk is full."]})
     script.enqueue("Still here.")
     assert client.post("/v1/chat/completions", json={"messages": PARIS}).status_code == 200
 
@@ -114,7 +114,7 @@ def test_a_store_that_fails_is_said_and_the_rest_goes_on(served, script, monkeyp
 def test_a_damaged_file_is_reported(scripted_slm, tmp_path):
     (tmp_path / "jobs.sqlite").write_bytes(b"no database at all" * 300)
     with serve_in_background(scripted_slm, store=JobStore(tmp_path / "jobs.sqlite")) as server:
-        health = httpx.get(f"{server.base_url}/health").json()
+        health = httpx.get(f"{server.base_url}/health/why").json()
     assert health["status"] == "degraded" and "damaged" in health["reasons"][0]
 
 
