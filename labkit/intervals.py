@@ -25,3 +25,8 @@ def share_interval(right: int, total: int) -> tuple[float, float, float]:
     centre = (share + z * z / (2 * total)) / (1 + z * z / total)
     half = z / (1 + z * z / total) * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
     return share, max(0.0, centre - half), min(1.0, centre + half)
+
+
+def p95(values: Sequence[float]) -> float:
+    """Nearest-rank 95th percentile."""
+    return sorted(values)[-(-95 * len(values) // 100) - 1]

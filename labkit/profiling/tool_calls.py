@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from labkit.errors import BadRequest, IncompleteOutput
-from labkit.intervals import share_interval
+from labkit.intervals import p95, share_interval
 from labkit.profiling import bfcl, held_out
 from labkit.profiling.tool_case import Case
 from labkit.table import Shown, Table
@@ -128,11 +128,6 @@ def _trust(pairs: Sequence[tuple[float, bool]]) -> tuple[str, ...]:
     confidences, outcomes = zip(*pairs, strict=True)
     return (f"{confidences[0]:.2f} to {confidences[-1]:.2f}", str(len(pairs)), f"{statistics.mean(confidences):.2f}",
             f"{statistics.mean(outcomes):.2f}")
-
-
-def p95(values: Sequence[float]) -> float:
-    """Nearest-rank 95th percentile."""
-    return sorted(values)[-(-95 * len(values) // 100) - 1]
 
 
 def _shown(result: Result) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from labkit.errors import BackendUnavailable, BadRequest, ContextFull, IncompleteOutput, LabkitError
 from labkit.serving.admission import Busy, TooLate, TooMany
-from labkit.serving.job_store import StoreUnavailable
+from labkit.serving.sqlite_file import StoreUnavailable
 
 RETRY_S = 5  # for what may be over soon, where nothing tells how soon
 _log = logging.getLogger("labkit.serving")

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from labkit.errors import BadRequest, LabkitError
+from labkit.errors import BadRequest
+from labkit.serving.sqlite_file import StoreUnavailable, opened
 
 ATTEMPTS = 3
 ACCEPTED, RUNNING, DONE, FAILED = "accepted", "running", "done", "failed"
@@ -28,10 +29,6 @@ CREATE TABLE IF NOT EXISTS jobs (
   UNIQUE (client, idempotency));
 CREATE INDEX IF NOT EXISTS jobs_next ON jobs (state, priority DESC, created);
 """
-
-
-class StoreUnavailable(LabkitError):
-    """The disk does not keep what it is given. Nothing was accepted."""
 
 
 @dataclass(frozen=True)
@@ -57,27 +54,9 @@ class JobStore:
     """
 
     def __init__(self, path: str | Path):
-        self.path, self.moved_aside = Path(path), None
-        self._lock = threading.Lock()
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = self._open()
-        except (OSError, sqlite3.Error) as error:
-            raise StoreUnavailable(f"{self.path} cannot hold jobs: {error}") from error
+        self.path, self._lock = Path(path), threading.Lock()
+        self._db, self.moved_aside = opened(self.path, SCHEMA)
         self.put_back("The server ended while this job was running.")
-
-    def _open(self) -> sqlite3.Connection:
-        """The file, whole; one that is damaged is moved aside, and a new one made."""
-        try:
-            return _connected(self.path)
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError) or not self.path.is_file():
-                raise
-        self.moved_aside = self.path.with_name(f"{self.path.name}.damaged-{int(time.time())}")
-        self.path.replace(self.moved_aside)
-        for rest in ("-wal", "-shm"):
-            self.path.with_name(self.path.name + rest).unlink(missing_ok=True)
-        return _connected(self.path)
 
     def accept(self, body: Mapping[str, Any], *, client: str = "", priority: int = 0,
                idempotency: str | None = None) -> Job:
@@ -157,17 +136,3 @@ def _job(row: tuple) -> Job:
     id, client, priority, body, state, attempts, result, error, created, changed = row
     return Job(id, client, priority, json.loads(body), state, attempts, json.loads(result) if result else None, error,
                created, changed)
-
-
-def _connected(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, check_same_thread=False, timeout=10)
-    try:
-        if db.execute("PRAGMA quick_check").fetchone() != ("ok",):
-            raise sqlite3.DatabaseError("it is damaged")
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")  # accepted means on the disk, also after a power cut
-        db.executescript(SCHEMA)
-    except BaseException:
-        db.close()
-        raise
-    return db

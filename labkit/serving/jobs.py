@@ -17,8 +17,9 @@ from labkit.serving.answering import read, service_of
 from labkit.serving.failures import NotHere, describe
 from labkit.serving.generation import Generation, Service
 from labkit.serving.identity import check_model
-from labkit.serving.job_store import Job, JobStore, StoreUnavailable
+from labkit.serving.job_store import Job, JobStore
 from labkit.serving.openai_routes import ChatBody, completion
+from labkit.serving.sqlite_file import StoreUnavailable
 from labkit.serving.tickets import client_of
 
 router = APIRouter()

@@ -11,7 +11,8 @@ import threading
 import pytest
 
 from labkit.errors import BadRequest
-from labkit.serving.job_store import ATTEMPTS, JobStore, StoreUnavailable
+from labkit.serving.job_store import ATTEMPTS, JobStore
+from labkit.serving.sqlite_file import StoreUnavailable
 
 BODY = {"messages": [{"role": "user", "content": "Grüße, 😀"}]}
 
@@ -127,9 +128,9 @@ def test_a_full_disk_accepts_nothing_and_keeps_what_it_has(store):
 
 def test_no_place_for_a_file(tmp_path):
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
-    with pytest.raises(StoreUnavailable, match="cannot hold jobs"):
+    with pytest.raises(StoreUnavailable, match="cannot be used"):
         JobStore(tmp_path / "file" / "jobs.sqlite")
-    with pytest.raises(StoreUnavailable, match="cannot hold jobs"):
+    with pytest.raises(StoreUnavailable, match="cannot be used"):
         JobStore(tmp_path)
     assert (tmp_path / "file").read_text(encoding="utf-8") == "in the way"
 

@@ -15,7 +15,8 @@ from test_limits import until
 
 import labkit as lk
 from labkit.serving.background import serve_in_background
-from labkit.serving.job_store import JobStore, StoreUnavailable
+from labkit.serving.job_store import JobStore
+from labkit.serving.sqlite_file import StoreUnavailable
 
 
 @pytest.fixture
