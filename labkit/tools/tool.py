@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from labkit.errors import BadRequest, ToolError
+from labkit.tools import json_schema
 from labkit.tools.references import check_references
 from labkit.tools.schema import arguments_model, slim, summary
 
@@ -47,10 +48,9 @@ class Tool:
 
     def check(self, arguments: Mapping[str, Any]) -> None:
         """Raise ToolError, in words a model can act on, when the arguments do not fit the schema."""
-        from jsonschema import Draft202012Validator
         given = dict(arguments) if isinstance(arguments, Mapping) else arguments
         try:
-            errors = list(Draft202012Validator(self.parameters).iter_errors(given))
+            errors = list(json_schema.validator(self.parameters).iter_errors(given))
         except RecursionError as error:
             raise ToolError(f"{self.name}: its schema refers to itself without end.") from error
         if errors:
@@ -139,16 +139,15 @@ def _as_tool(item: Any) -> Tool:
 
 def from_openai(item: Mapping[str, Any]) -> Tool:
     """A Tool from {"type": "function", "function": {"name", "description", "parameters"}}."""
-    from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import SchemaError
+    jsonschema = json_schema.library()
     function = item.get("function", item)
     if not isinstance(function, Mapping) or "name" not in function:
         raise BadRequest('A tool dict looks like '
                          '{"type": "function", "function": {"name": …, "parameters": …}}.')
     parameters = function.get("parameters") or {"properties": {}}
     try:
-        Draft202012Validator.check_schema(parameters)
-    except SchemaError as error:
+        jsonschema.Draft202012Validator.check_schema(parameters)
+    except jsonschema.SchemaError as error:
         raise BadRequest(f"Tool {function['name']!r} has an invalid schema: {error.message}") from error
     if not isinstance(parameters, Mapping) or parameters.get("type", "object") != "object":
         raise BadRequest(f"Tool {function['name']!r}: "

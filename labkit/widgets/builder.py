@@ -67,7 +67,8 @@ class AgentBuilder(ShownAnywhere, VBox):
         self.retries = BoundedIntText(1, min=0, max=10, description="Retries", style=LABEL)
         self.tools = SelectMultiple(options=names, value=names, description="Tools", style=LABEL,
                                     rows=max(2, min(len(names), 8)))
-        self.instructions = Textarea(instructions, description="Instructions", style=LABEL, layout=WIDE)
+        self.instructions = Textarea(instructions, description="Instructions", style=LABEL,
+                                     layout={"width": "auto", "height": "64px"})
         self.request = Text(description="Request", style=LABEL, layout=WIDE)
         self.folder = Text("my_agents", description="Folder", style=LABEL, layout=WIDE)
 

@@ -34,7 +34,9 @@ def shot(page, pictures, name):
 
 
 def test_levels_and_builder_are_clicked(page, lab, pictures):
-    nbformat.write(jupytext.reads(SOURCE, "py:percent"), lab.folder / NOTEBOOK)
+    notebook = jupytext.reads(SOURCE, "py:percent")
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}  # else JupyterLab asks for one
+    nbformat.write(notebook, lab.folder / NOTEBOOK)
     open_notebook(page, lab, NOTEBOOK)
     run_all(page)
     assert page.evaluate(ERRORS) == []
@@ -55,10 +57,10 @@ def test_levels_and_builder_are_clicked(page, lab, pictures):
 
     request = bring_into_view(page, page.get_by_label("Request"))
     request.fill("Where is my order A-1042?")
-    page.get_by_role("button", name="Run", exact=True).last.click()
+    page.locator(".jupyter-button", has_text="Run").click()
     page.wait_for_selector(".lk-trace", timeout=60_000)
     assert "order_status" in page.locator(".lk-trace").inner_text()
-    page.get_by_role("button", name="Export").click()
+    page.locator(".jupyter-button", has_text="Export").click()
     page.get_by_text("Written:").wait_for(timeout=10_000)
     assert (lab.folder / "my_agents" / "my_agent.yaml").is_file()
     shot(page, pictures, "builder")
