@@ -18,6 +18,7 @@ from labkit.backends import guidance
 from labkit.backends.base import Backend, Capabilities, Chunk, Request
 from labkit.backends.reply import Usage
 from labkit.errors import IncompleteOutput
+from labkit.tools import json_schema
 from labkit.tools.calling import with_instructions
 
 TRIES = 3  # of a model that is told what was wrong
@@ -152,7 +153,7 @@ def _asked_again(backend: Backend, request: Request) -> Iterator[Chunk]:
 
 def _checked(text: str, schema: str) -> tuple[Any, str]:
     """(the JSON value in a text, what is wrong with it or "")."""
-    import jsonschema
+    jsonschema = json_schema.library()
     start = min((at for at in (text.find(c) for c in "{[\"") if at >= 0), default=0)
     try:
         value, _ = json.JSONDecoder().raw_decode(text[start:].strip() or text)

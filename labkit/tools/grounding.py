@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from labkit.tools import json_schema
+
 SPAN_WORDS = 12      # longest text argument, in words
 SOURCE_WORDS = 120   # of the conversation's end that can be copied from
 MAX_LISTED = 12     # numbers in a text from which runs are made
@@ -154,5 +156,4 @@ def _runs(values: list) -> list[list]:
 
 
 def valid(value: Any, schema: Mapping[str, Any]) -> bool:
-    from jsonschema import Draft202012Validator
-    return Draft202012Validator(schema).is_valid(value)
+    return json_schema.validator(schema).is_valid(value)

@@ -1,6 +1,8 @@
 """Functions as tools: the schema from the signature, and running a call."""
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from datetime import date
 from enum import Enum
@@ -243,3 +245,11 @@ def test_a_schema_that_refers_to_itself_without_end_is_a_tools_error():
     parameters = {"type": "object", "allOf": [{"$ref": "#"}]}
     with pytest.raises(ToolError, match="without end"):
         from_openai({"function": {"name": "odd", "parameters": parameters}}).check({})
+
+
+def test_the_schema_library_comes_without_what_it_would_compile():
+    code = ("import sys, labkit as lk\nfrom labkit.tools.tool import from_openai\n"
+            "from_openai({'name': 'a', 'parameters': {'type': 'object', 'required': ['x']}})\n"
+            "assert 'jsonschema' in sys.modules and 'rfc3987_syntax' not in sys.modules\n"
+            "import jsonschema, rfc3987_syntax")
+    subprocess.run([sys.executable, "-c", code], check=True)
