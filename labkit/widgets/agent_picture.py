@@ -18,7 +18,7 @@ def picture(record: Recorder) -> Any:
         lane = lanes.index(turn.agent)
         if turn.tool:
             axes.plot(turn.began_s, lane, "v", color="black", markersize=7)
-            axes.annotate(turn.tool, (turn.began_s, lane), xytext=(6, 8), textcoords="offset points", fontsize=7)
+            axes.annotate(turn.tool, (turn.began_s, lane), xytext=(7, -3), textcoords="offset points", fontsize=7)
         else:
             axes.barh(lane, turn.took_s, left=turn.began_s, height=0.5, color="white", edgecolor="black",
                       hatch="xxx" if turn.error else "")

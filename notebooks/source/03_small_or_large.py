@@ -187,13 +187,12 @@ found
 # %%
 figure, axes = plt.subplots()
 for name, curve in found.curves.items():
-    axes.plot(100 * curve.shares, 100 * curve.quality, label=name)
-    if name != "coin":
-        axes.lines[-1].set_marker("")
+    axes.plot(100 * curve.shares, 100 * curve.quality, label=name, marker="")
 axes.set(xlabel="sent to the large model, %", ylabel="right answers, %")
 axes.legend()
-alt(figure, "Right answers against the share sent to the large model: " + "; ".join(
-    f"{name} {100 * curve.quality[len(curve.quality) // 2]:.0f} % at half" for name, curve in found.curves.items())
+half = {name: 100 * curve.quality[len(curve.quality) // 2] for name, curve in found.curves.items()}
+alt(figure, "Right answers against the share sent to the large model, at half: "
+    + "; ".join(f"{name} {quality:.0f} %" for name, quality in half.items())
     + f". From {100 * outcomes.small.mean():.0f} % to {100 * outcomes.large.mean():.0f} %.")
 
 # %% [markdown]

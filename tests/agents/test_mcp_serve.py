@@ -108,11 +108,19 @@ def test_the_command_speaks_json_lines_and_nothing_else():
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is another thing there")
 @pytest.mark.parametrize("options", [[], ["--http", "0"]])
 def test_ctrl_c_ends_the_command(options):
-    with subprocess.Popen([sys.executable, "-m", "labkit", "mcp", str(SHOP), *options], stdin=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True) as child:
+    def heard():  # a shell's background job, as in CI, ignores SIGINT, and its children would
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    child = subprocess.Popen([sys.executable, "-m", "labkit", "mcp", str(SHOP), *options], stdin=subprocess.PIPE,
+                             stderr=subprocess.PIPE, text=True, preexec_fn=heard)
+    try:
         assert "a word" in child.stderr.readline()
         if options:
             assert "shop is at http://127.0.0.1:" in child.stderr.readline()
         child.send_signal(signal.SIGINT)
         assert child.wait(20) in (0, 130, -signal.SIGINT)
         assert "Traceback" not in child.stderr.read()
+    finally:
+        child.kill()
+        child.stdin.close()
+        child.stderr.close()
+        child.wait()
