@@ -99,7 +99,7 @@ def test_a_full_queue_refuses_at_once_and_says_when(ask, gated, in_thread):
     for thread in threads:
         thread.join()
     assert [answer.status_code for answer in answers] == [200] * 6
-    assert admission(post).serving == admission(post).waiting == 0
+    until(lambda: admission(post).serving == admission(post).waiting == 0)
 
 
 def test_the_deadline_ends_the_answer_itself(ask, gated):
