@@ -4,7 +4,6 @@ What it makes is a labkit.agents.recipe.Recipe; everything that can be done with
 """
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,14 +17,14 @@ from labkit.backends.registry import list_backends
 from labkit.errors import BadRequest, LabkitError
 from labkit.tools.tool import as_tools
 from labkit.widgets.render import escape
-from labkit.widgets.shown import ShownAnywhere, html_widget
+from labkit.widgets.shown import InBackground, ShownAnywhere, html_widget
 from labkit.widgets.trace import TraceView
 
 WIDE = {"width": "auto", "flex": "1 1 260px"}
 LABEL = {"description_width": "96px"}
 
 
-class AgentBuilder(ShownAnywhere, VBox):
+class AgentBuilder(InBackground, ShownAnywhere, VBox):
     """Show it as the last line of a cell. tools: what the learner may choose from.
 
     slm: a connected small model, used as long as the backend below is its own; None connects one when it is needed.
@@ -35,7 +34,6 @@ class AgentBuilder(ShownAnywhere, VBox):
     def __init__(self, tools: Sequence[Any] = (), *, slm: Any = None, large: Model | None = None,
                  instructions: str = "You are a helpful assistant."):
         self._offered, self._slm, self._large = as_tools(tools), slm, large
-        self._thread: threading.Thread | None = None
         self._run, self._state = None, ""
         self._build_fields(instructions)
         self._trace = html_widget()
@@ -101,17 +99,7 @@ class AgentBuilder(ShownAnywhere, VBox):
         """Write the YAML and the Python file; their paths."""
         return recipes.write(self.recipe, self._offered, folder)
 
-    def wait(self) -> None:
-        """Return when the agent is done."""
-        while (thread := self._thread) is not None and thread.is_alive():
-            thread.join(0.1)
-
     # -- working -------------------------------------------------------------------------------
-
-    def _start(self) -> None:
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._work, name="labkit-builder", daemon=True)
-            self._thread.start()
 
     def _work(self) -> None:
         self.run_button.disabled, self._run, self._state = True, None, "The agent is at work …"

@@ -1,7 +1,6 @@
 """An explorer of the ladder: pick levels and see size, truth and speed; ask two of them the same question."""
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 
 from ipywidgets import Button, Dropdown, HBox, SelectMultiple, Text, VBox
@@ -11,7 +10,7 @@ from labkit.profiling import two_answers
 from labkit.profiling.ladder import Ladder, Rung
 from labkit.profiling.two_answers import Answer, TwoAnswers
 from labkit.widgets.render import ACCENT, FAINT, INK, LINE, SHADE, escape
-from labkit.widgets.shown import ShownAnywhere, html_widget
+from labkit.widgets.shown import InBackground, ShownAnywhere, html_widget
 
 QUESTION = "What is the capital of France?"
 Ask = Callable[[str, str, str], TwoAnswers]
@@ -28,7 +27,7 @@ STYLE = f"""<style>
 </style>"""
 
 
-class LevelExplorer(ShownAnywhere, VBox):
+class LevelExplorer(InBackground, ShownAnywhere, VBox):
     """Show it as the last line of a cell.
 
     ladder: what `labkit.profiling.ladder.run` gave. ask: how two levels are asked; the default makes and loads them.
@@ -36,7 +35,6 @@ class LevelExplorer(ShownAnywhere, VBox):
 
     def __init__(self, ladder: Ladder, ask: Ask = two_answers.ask):
         self.ladder, self._ask, self._pair, self._state = ladder, ask, None, ""
-        self._thread: threading.Thread | None = None
         names = [rung.level for rung in ladder.rungs]
         self.levels = SelectMultiple(options=names, value=names, description="Levels", rows=min(len(names), 11))
         self.one = Dropdown(options=names, value=names[0], description="Ask")
@@ -59,17 +57,7 @@ class LevelExplorer(ShownAnywhere, VBox):
             raise LabkitError(self._state)
         return self._pair
 
-    def wait(self) -> None:
-        """Return when no answer is being written."""
-        while (thread := self._thread) is not None and thread.is_alive():
-            thread.join(0.1)
-
     # -- answering -------------------------------------------------------------------------
-
-    def _start(self) -> None:
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._work, name="labkit-levels", daemon=True)
-            self._thread.start()
 
     def _work(self) -> None:
         self.button.disabled, self._pair, self._state = True, None, "Both are answering …"

@@ -1,6 +1,7 @@
 """How a widget shows itself where widgets do not render: GitHub, nbviewer, a terminal."""
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import ipywidgets
@@ -19,6 +20,22 @@ class ShownAnywhere:
 
     def __repr__(self) -> str:
         return self.text()
+
+
+class InBackground:
+    """Mixed into a widget that has `_work()`: a click runs it in a thread, and a second one meanwhile does nothing."""
+
+    _thread: threading.Thread | None = None
+
+    def _start(self) -> None:
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._work, name=f"labkit {type(self).__name__}", daemon=True)
+            self._thread.start()
+
+    def wait(self) -> None:
+        """Return when the work that a click began is done."""
+        while (thread := self._thread) is not None and thread.is_alive():
+            thread.join(0.1)  # in short steps, or Windows could not interrupt it
 
 
 def html_widget(value: str = "", **kwargs: Any) -> ipywidgets.HTML:
