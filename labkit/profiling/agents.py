@@ -86,17 +86,28 @@ def cascade(slm: Any, cases: Sequence[Case]) -> Comparison:
 
 
 async def _added(slm: Any) -> list[float]:
-    """Milliseconds that the framework's agent adds to a short answer, in alternating pairs."""
+    """Milliseconds that the framework's agent adds to a short answer, in pairs whose order alternates.
+
+    Every question is a new one: of a repeated one the prompt would be in the cache.
+    """
     from agent_framework import Agent
 
     from labkit.agents.agent_framework import LabkitChatClient
     agent, found = Agent(LabkitChatClient(slm)), []
-    for i in range(PAIRS + 1):
-        question, began = f"Say a word. {i}", time.perf_counter()
+
+    async def direct(question: str) -> None:
         slm.chat(question, max_tokens=3)
-        between = time.perf_counter()
+
+    async def framed(question: str) -> None:
         await agent.run(question, options={"max_tokens": 3, "temperature": 0.0})
-        found.append(1000 * ((time.perf_counter() - between) - (between - began)))
+
+    for i in range(PAIRS + 1):
+        took = {}
+        for way in ((direct, framed), (framed, direct))[i % 2]:
+            began = time.perf_counter()
+            await way(f"{i:03} {way.__name__}: say a word.")
+            took[way] = 1000 * (time.perf_counter() - began)
+        found.append(took[framed] - took[direct])
     return found[1:]
 
 
