@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 from collections import deque
@@ -11,6 +12,11 @@ import pytest
 import labkit as lk
 from labkit.backends.base import Backend, Capabilities, Chunk
 from labkit.backends.reply import Usage
+
+
+def pytest_configure(config):
+    """Hear Ctrl-C, and let the programs that tests start hear it: a shell's background job, as in CI, ignores it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(trylast=True)
