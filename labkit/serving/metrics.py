@@ -5,16 +5,11 @@ underscores, as Prometheus wants it. A registry of its own, so that two services
 """
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 from labkit.backends.reply import Reply
 from labkit.errors import BackendUnavailable, BadRequest
-from labkit.serving.admission import Busy, Left, TooLate, TooMany
-
-if TYPE_CHECKING:
-    from labkit.serving.admission import Admission
+from labkit.serving.admission import Admission, Busy, Left, TooLate, TooMany
 
 SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 FIRST = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
