@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from labkit.backends.base import Chunk
 from labkit.backends.reply import Reply, Timing, Usage
+from labkit.errors import LabkitError
 
 
 class Stream:
@@ -41,7 +42,7 @@ class Stream:
                 self._take(chunk)
                 if piece := self._ready():
                     yield piece
-            if piece := self._ready(everything=True):
+            if piece := self._ready(everything=True) or self._question():
                 yield piece
         except Exception as error:
             self._error = error
@@ -104,6 +105,16 @@ class Stream:
         piece = self._text[self._shown:len(self._text) - hold]
         self._shown += len(piece)
         return piece
+
+    def _question(self) -> str:
+        """What a turn with tools says in words after all: it asks for a value that the request does not give."""
+        if self._shows_text() or self._reason in (None, "cancelled"):
+            return ""
+        try:
+            self._reply = self._finish(self._raw_reply())
+        except LabkitError:  # whoever asks for the reply hears of it
+            return ""
+        return self._reply.text
 
     def _close(self) -> None:
         if self._reason is None:

@@ -241,3 +241,14 @@ def test_a_process_ends_while_the_model_is_busy_in_the_background():
     told = subprocess.run([sys.executable, "-c", textwrap.dedent(LEFT_RUNNING)], capture_output=True,
                           text=True, timeout=60)
     assert (told.returncode, told.stdout, told.stderr) == (0, "done\n", "")
+
+
+def test_another_level_of_the_same_model_keeps_its_adapter_and_leaves_the_first_as_it_is(slm):
+    smaller = lk.Chat(slm.backend.in_level("Q4_0"))
+    assert smaller.model == "SmolLM2-135M-Instruct Q4_0" and slm.model.endswith("F16")
+    assert smaller.capabilities.trained == slm.capabilities.trained
+    assert smaller.chat("Hello", max_tokens=3).text and slm.chat("Hello", max_tokens=3).text
+    with pytest.raises(lk.BadRequest, match="in Q4_0 already"):
+        smaller.backend.in_level("Q4_0")
+    with pytest.raises(lk.BadRequest, match="Unknown level 'Q1'"):
+        slm.backend.in_level("Q1")

@@ -52,6 +52,13 @@ def test_what_a_request_does_not_give_is_asked_for(script, scripted_slm):
     assert reply.text == "What is the guests (how many)?" and reply.tool_calls == []
 
 
+def test_what_is_asked_for_comes_with_the_stream(script, scripted_slm):
+    script.enqueue(CALL.replace("2", "null"))
+    with scripted_slm.stream("Book Nori", tools=[book]) as stream:
+        pieces = list(stream)
+    assert pieces == ["What is the guests (how many)?"] == [stream.reply.text]
+
+
 def test_a_null_that_the_schema_allows_is_a_value(script, scripted_slm):
     tool = {"name": "move", "parameters": {"type": "object", "required": ["to"], "properties": {
         "to": {"type": ["string", "null"]}}}}
