@@ -27,6 +27,11 @@ def share_interval(right: int, total: int) -> tuple[float, float, float]:
     return share, max(0.0, centre - half), min(1.0, centre + half)
 
 
+def percentile(values: Sequence[float], percent: int) -> float:
+    """Nearest-rank percentile: the smallest of the values that `percent` % of them do not exceed."""
+    return sorted(values)[-(-percent * len(values) // 100) - 1]
+
+
 def p95(values: Sequence[float]) -> float:
     """Nearest-rank 95th percentile."""
-    return sorted(values)[-(-95 * len(values) // 100) - 1]
+    return percentile(values, 95)

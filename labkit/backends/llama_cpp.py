@@ -44,12 +44,16 @@ class LlamaCpp(Backend):
         check_whole(1, context_length=context_length, threads=threads)
         path = Path(model) if model else default_model()
         self.model = display_name(path)
-        settings = (path, context_length or 0, threads or usable_cores(), gpu_layers)
-        self._engine = shared_engine(*settings)
-        self._adapter = llama_adapter.chosen(adapter, embedded=model is None)
-        self._with_adapter = cache(partial(shared_engine, *settings, self._adapter))
+        self._settings = (path, context_length or 0, threads or usable_cores(), gpu_layers)
+        self._engine = shared_engine(*self._settings)
+        self._adapt(llama_adapter.chosen(adapter, embedded=model is None))
         if adapter != llama_adapter.COURSE and self._adapter:
             self._with_adapter()  # a wrong file is said at once; the course's own waits for the first tool
+
+    def _adapt(self, adapter: Path | None) -> None:
+        """Which adapter it is, loaded with the first tool: its engine has a cache of its own, some 200 MB."""
+        from labkit.backends.llama_engine import shared_engine
+        self._adapter, self._with_adapter = adapter, cache(partial(shared_engine, *self._settings, adapter))
 
     @property
     def engine(self):
@@ -66,6 +70,22 @@ class LlamaCpp(Backend):
     @cached_property
     def trained_on(self) -> dict[str, str]:
         return adapter_file.trained_on(self._adapter) if self._adapter else {}
+
+    def in_level(self, level: str) -> LlamaCpp:
+        """The same model in another level of quantisation, made if it is not there. This one stays as it is.
+
+        Raises as `labkit.models.quantise.made` does, BadRequest for the level that it is in.
+        """
+        from labkit.models import embedded, quantise
+        quantise.check(level)
+        if self.engine.metadata("general.file_type") == str(getattr(self.engine.c, f"LLAMA_FTYPE_MOSTLY_{level}")):
+            raise BadRequest(f"{self.model} is in {level} already.")
+        path, context_length, threads, gpu_layers = self._settings
+        own = embedded.display_name(path).split()[0] == embedded.NAME
+        other = LlamaCpp(quantise.made(level, None if own else path), adapter=None, threads=threads,
+                         context_length=context_length or None, gpu_layers=gpu_layers)
+        other._adapt(self._adapter)
+        return other
 
     def close(self) -> None:
         self._engine = self._with_adapter = None

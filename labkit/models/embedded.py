@@ -74,7 +74,8 @@ def default_model() -> Path:
 
 def display_name(path: Path) -> str:
     """How a model file is called: the embedded model by name and form, another file by its own name."""
-    if path.name in (form_path().name, Path(WHEEL_FILE).name):
+    form = path.name.removeprefix(f"{NAME}.").partition("-from-")[0]
+    if path.name in (form_path(form).name, Path(WHEEL_FILE).name):
         return path.name.split("-from-")[0].removesuffix(".gguf").replace(".", " ")
     return path.name.removesuffix(".gguf")
 

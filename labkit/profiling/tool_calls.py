@@ -16,6 +16,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from labkit.backends.reply import Reply
 from labkit.errors import BadRequest, IncompleteOutput
 from labkit.intervals import p95, share_interval
 from labkit.profiling import bfcl, held_out
@@ -167,14 +168,23 @@ def _embedded(adapter: str | Path | None) -> dict[str, Any]:
 def ask(chat, mode: str, case: Case) -> tuple[bool, float, float | None]:
     """(right, seconds, confidence)."""
     started, confidence = time.perf_counter(), None
+    decide = chat.decide if isinstance(chat, OnlyAsked) else partial(_decided, chat)
     try:
-        reply = chat.chat(list(case.messages), tools=list(case.tools), tool_choice=mode, max_tokens=MAX_TOKENS,
-                          parallel_tool_calls=case.several)
+        reply = decide(list(case.messages), tools=list(case.tools), tool_choice=mode, max_tokens=MAX_TOKENS,
+                       parallel_tool_calls=case.several)
         calls = [{"name": call.name, "arguments": call.arguments} for call in reply.tool_calls]
         confidence = reply.confidence
     except (BadRequest, IncompleteOutput):
         calls = [{"name": "", "arguments": {}}]  # an answer, but no valid one
     return case.right(calls), time.perf_counter() - started, confidence
+
+
+def _decided(chat, messages: Sequence[Mapping[str, Any]], **asked) -> Reply:
+    """Its calls, or the first of its words: those that follow decide nothing."""
+    with chat.stream(messages, **asked) as stream:
+        for _ in stream:
+            stream.stop()
+        return stream.reply
 
 
 class OnlyAsked:
@@ -186,7 +196,7 @@ class OnlyAsked:
     def __init__(self, chat):
         self._chat, self.model = chat, chat.model
 
-    def chat(self, messages: Sequence[Mapping[str, Any]], *, tools, max_tokens: int, **_):
+    def decide(self, messages: Sequence[Mapping[str, Any]], *, tools, max_tokens: int, **_) -> Reply:
         listed = "\n".join(json.dumps(tool["function"]) for tool in tools)
         system = (f"You can call these tools:\n{listed}\nAnswer with a JSON list of calls, "
                   '[{"name": "...", "arguments": {...}}], or in words when no tool fits.')

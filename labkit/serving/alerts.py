@@ -1,7 +1,9 @@
 """Alerts: a figure that is too high or too low for a while, told once, and told again when it is over.
 
 An alert begins when its figure has been beyond `limit` for `for_s` seconds, and ends when it has come back past
-`until`. Between the two nothing flickers: that is hysteresis. Knows no figures' meaning and no service.
+`until`. Between the two nothing flickers: that is hysteresis. It ends, too, when its figure has not been there for a
+while: a service that takes no work because it was slow has no latency that could come back. Knows no figures' meaning
+and no service.
 """
 from __future__ import annotations
 
@@ -10,12 +12,15 @@ from dataclasses import dataclass, field
 
 from labkit.errors import BadRequest
 
+GONE_S = 60.0  # without its figure, an alert is over
+
 
 @dataclass(frozen=True)
 class Rule:
     """name: of the alert. figure: what is looked at. above: whether too high is bad, or too low.
 
     until: where it is over; at `limit` itself, if None. action: called once when it begins, with the value.
+    undo: called once when it is over.
     """
 
     name: str
@@ -25,6 +30,7 @@ class Rule:
     until: float | None = None
     for_s: float = 0.0
     action: Callable[[float], object] | None = None
+    undo: Callable[[], object] | None = None
 
     def __post_init__(self) -> None:
         if self.for_s < 0:
@@ -42,23 +48,26 @@ class Rule:
 
 @dataclass(frozen=True)
 class Event:
-    """began: whether it began or ended. value: of the figure then. trouble: what its action raised."""
+    """began: whether it began or ended. value: of the figure then, None where it is gone. trouble: what its action
+    raised."""
 
     rule: Rule
     began: bool
     at: float
-    value: float
+    value: float | None
     trouble: str = ""
 
     def __str__(self) -> str:
         word = "began" if self.began else "is over"
         failed = f" (its action failed: {self.trouble})" if self.trouble else ""
-        return f"{self.rule.name} {word}: {self.rule.figure} is {self.value:.4g}{failed}"
+        told = "not measured any more" if self.value is None else f"{self.value:.4g}"
+        return f"{self.rule.name} {word}: {self.rule.figure} is {told}{failed}"
 
 
 @dataclass
 class _State:
     since: float | None = None  # when it went beyond
+    seen: float = 0.0           # when its figure was last there
     on: bool = False
 
 
@@ -81,17 +90,18 @@ class Alerts:
         return [rule for rule in self.rules if self._states[rule.name].on]
 
     def look(self, figures: Mapping[str, float], at: float) -> list[Event]:
-        """What begins and ends with these figures. One that is missing changes nothing."""
-        found = (self._step(rule, figures[rule.figure], at) for rule in self.rules if rule.figure in figures)
+        """What begins and ends with these figures. One that is missing changes nothing, until it has been so for
+        GONE_S."""
+        found = (self._step(rule, figures.get(rule.figure), at) for rule in self.rules)
         return [event for event in found if event]
 
-    def _step(self, rule: Rule, value: float, at: float) -> Event | None:
+    def _step(self, rule: Rule, value: float | None, at: float) -> Event | None:
         state = self._states[rule.name]
+        if value is None:
+            return self._end(rule, None, at) if state.on and at - state.seen >= GONE_S else None
+        state.seen = at
         if state.on:
-            if not rule.over(value):
-                return None
-            state.on, state.since = False, None
-            return Event(rule, False, at, value)
+            return self._end(rule, value, at) if rule.over(value) else None
         if not rule.beyond(value):
             state.since = None
             return None
@@ -99,14 +109,18 @@ class Alerts:
         if at - state.since < rule.for_s:
             return None
         state.on = True
-        return Event(rule, True, at, value, _act(rule, value))
+        return Event(rule, True, at, value, _done(rule.action, value))
+
+    def _end(self, rule: Rule, value: float | None, at: float) -> Event:
+        self._states[rule.name] = _State()
+        return Event(rule, False, at, value, _done(rule.undo))
 
 
-def _act(rule: Rule, value: float) -> str:
-    """Run the action; what it raised, in words: an alert must not end what it watches."""
+def _done(action: Callable[..., object] | None, *arguments: float) -> str:
+    """Run an action; what it raised, in words: an alert must not end what it watches."""
     try:
-        if rule.action:
-            rule.action(value)
+        if action:
+            action(*arguments)
         return ""
     except Exception as error:
         return f"{type(error).__name__}: {error}"

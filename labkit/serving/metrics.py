@@ -5,16 +5,42 @@ underscores, as Prometheus wants it. A registry of its own, so that two services
 """
 from __future__ import annotations
 
+import time
+from collections import deque
+from dataclasses import dataclass
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 from labkit.backends.reply import Reply
 from labkit.errors import BackendUnavailable, BadRequest
-from labkit.serving.admission import Admission, Busy, Left, TooLate, TooMany
+from labkit.serving.admission import Admission, Busy, Left, Paused, TooLate, TooMany
+from labkit.serving.failures import describe
 
 SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 FIRST = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
-OUTCOMES = ((TooMany, "rate_limited"), (Busy, "overloaded"), (TooLate, "too_late"), (Left, "client_left"),
-            (BadRequest, "bad_request"), (BackendUnavailable, "backend_unavailable"), (Exception, "failed"))
+RECENT = 20_000  # ends of requests kept for who asks for them
+CLIENT_LEFT = 499  # the status that nginx gives what nobody reads
+OUTCOMES = ((Paused, "paused"), (TooMany, "rate_limited"), (Busy, "overloaded"), (TooLate, "too_late"),
+            (Left, "client_left"), (BadRequest, "bad_request"), (BackendUnavailable, "backend_unavailable"),
+            (Exception, "failed"))
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A request that is over. at: time.monotonic().
+
+    queued_s: until its turn; ttft_s: until its first token, the waiting included; total_s: until its end. None but for
+    complete answers: how soon something failed says nothing of how fast the service is.
+    """
+
+    at: float
+    outcome: str
+    status: int
+    queued_s: float | None = None
+    ttft_s: float | None = None
+    total_s: float | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0
 
 
 class Metrics:
@@ -22,6 +48,7 @@ class Metrics:
 
     def __init__(self, admission: Admission):
         self.registry = own = CollectorRegistry()
+        self._recent: deque[Ended] = deque(maxlen=RECENT)
         self.requests = Counter("labkit_requests", "Answers by how they ended.", ["outcome"], registry=own)
         self.tokens = Counter("gen_ai_server_token_usage", "Tokens read (input) and written (output).",
                               ["gen_ai_token_type"], registry=own)
@@ -44,13 +71,22 @@ class Metrics:
         self.queued.observe(queued_s)
         self.first.observe(reply.timing.ttft_s)
         self.duration.observe(total_s)
+        times = (queued_s, queued_s + reply.timing.ttft_s, total_s) if outcome == "ok" else (None, None, None)
+        self._recent.append(Ended(time.monotonic(), outcome, 200 if outcome == "ok" else CLIENT_LEFT, *times,
+                                  reply.usage.prompt_tokens, reply.usage.completion_tokens))
         return outcome
 
     def failed(self, error: BaseException) -> str:
         """An answer ended in an error; what it is called here."""
         outcome = next((name for kind, name in OUTCOMES if isinstance(error, kind)), "client_left")
         self.requests.labels(outcome).inc()
+        status = describe(error)[0] if isinstance(error, Exception) and outcome != "client_left" else CLIENT_LEFT
+        self._recent.append(Ended(time.monotonic(), outcome, status))
         return outcome
+
+    def taken(self) -> list[Ended]:
+        """The requests that ended since the last call. For one who asks."""
+        return [self._recent.popleft() for _ in range(len(self._recent))]
 
     def text(self) -> bytes:
         """All of it, in Prometheus' text form."""

@@ -1,4 +1,4 @@
-"""What a learner touches: chat, trace, profiler, levels, training, builder. Each also works as plain output.
+"""What a learner touches: chat, trace, profiler, levels, training, builder, dashboard. Each works as plain output too.
 
 Loaded on first use, because ipywidgets is slow to import and not everybody who uses labkit has it.
 """
@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from labkit.lazy import lazy_names
 
-_HOME = {"AgentBuilder": "builder", "ChatBox": "chat", "LevelChooser": "chooser", "LevelExplorer": "levels",
-         "LiveProfiler": "live", "TraceView": "trace", "TrainingView": "training"}
+_HOME = {"AgentBuilder": "builder", "ChatBox": "chat", "Dashboard": "dashboard", "LevelChooser": "chooser",
+         "LevelExplorer": "levels", "LiveProfiler": "live", "TraceView": "trace", "TrainingView": "training"}
 __all__ = sorted(_HOME)
 _get, __dir__ = lazy_names("labkit.widgets", _HOME)
 
