@@ -167,7 +167,7 @@ def _sha256(path: Path) -> str:
 
 
 def _cache():
-    from labkit.models.cache import atomic_file, home
+    from labkit.models.cache import atomic_file, home, shown
     from labkit.models.embedded import form_path
     folder = home()
     advice = "Every session will spend a second more. Free some room, or set LABKIT_HOME to another folder"
@@ -176,16 +176,10 @@ def _cache():
             part.write_bytes(b"labkit")
         (folder / "doctor").unlink()
     except OSError as error:
-        return "warn", f"{_short(folder)} cannot be written: {error.strerror}", advice
+        return "warn", f"{shown(folder)} cannot be written: {error.strerror}", advice
     free = shutil.disk_usage(folder).free
-    text = f"{_short(folder)}, {size(free)} free"
+    text = f"{shown(folder)}, {size(free)} free"
     return ("ok", text) if free >= NEED_DISK or form_path().is_file() else ("warn", text, advice)
-
-
-def _short(folder: Path) -> str:
-    """With ~ for the home folder: reports are pasted where a user's name has no business."""
-    home = Path.home()
-    return f"~/{folder.relative_to(home).as_posix()}" if folder.is_relative_to(home) else str(folder)
 
 
 def _model_form():

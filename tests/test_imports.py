@@ -20,12 +20,13 @@ MAY_IMPORT = {
     "tools": set(),
     "backends": {"models", "tools"},
     "agents": {"backends", "tools"},
-    "serving": {"agents", "backends", "tools"},
+    "serving": {"agents", "backends", "tools", "models", "profiling.memory", "profiling.sensors"},
     # it measures what a user gets
     "profiling": BASE_TYPES | {"models", "connect", "tool", "tools.examples", "backends.registry", "agents"},
     "safety": BASE_TYPES,
 }
-ON_TOP = {"widgets", "course", "cli", "cli_common", "cli_runtimes", "doctor", "specialise", "terminal", "__main__"}
+ON_TOP = {"widgets", "course", "cli", "cli_common", "cli_deploy", "cli_runtimes", "doctor", "specialise", "terminal",
+          "__main__"}
 
 
 def part_of(file: Path) -> str:

@@ -8,6 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
+def shown(path: Path) -> str:
+    """With ~ for the user's folder: reports are pasted where a user's name has no business."""
+    own = Path.home()
+    return f"~/{path.relative_to(own).as_posix()}" if path.is_relative_to(own) else str(path)
+
+
 def home() -> Path:
     """Folder for caches and progress: LABKIT_HOME, else the platform's user cache folder."""
     if chosen := os.environ.get("LABKIT_HOME"):

@@ -8,7 +8,6 @@ source's content, level, sample and engine, so a second run shows them at once.
 """
 from __future__ import annotations
 
-import gc
 import hashlib
 import random
 import statistics
@@ -200,7 +199,6 @@ def _measure(level: str, source: Path | None, sample: Sample, reference: quality
     meter, there, began = EnergyMeter(), set(home().glob("models/*")), time.perf_counter()
     path = made(level, source)
     made_s = None if path in there else time.perf_counter() - began
-    gc.collect()  # a model left behind, freed in the block, would hide as much of this one's memory
     with profile() as used:
         began = time.perf_counter()
         chat = _connect(path)

@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +16,8 @@ TINY = Sample(windows=1, tools=1, repetitions=2, prompt=32, answer=8)
 
 
 def test_two_levels_for_real_and_from_the_cache(monkeypatch, tmp_path):
-    files = {level: made(level) for level in ("F16", "Q4_0")}
+    # Copies: weights that this process already holds, for another test, would be shared and add no memory.
+    files = {level: Path(shutil.copy(made(level), tmp_path / f"{level}.gguf")) for level in ("F16", "Q4_0")}
     monkeypatch.setattr(module, "made", lambda level, source=None: files[level])
     monkeypatch.setattr(module, "home", lambda: tmp_path)
     steps = []
