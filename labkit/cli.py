@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from labkit.cli_common import Json, SaysWhatToDo, end
+from labkit.cli_deploy import checklist, deploy_app
 from labkit.cli_runtimes import backend_app, models_app
 from labkit.errors import BadRequest
 
@@ -109,6 +110,8 @@ def bench(compare: Annotated[bool, typer.Option("--compare", help="Against llama
           answer_tokens: Annotated[int, typer.Option(min=2, help="Of the league's answers: the longer, the less "
                                                      "their prompts count.")] = 12,
           overhead: Annotated[bool, typer.Option("--serve", help="What `labkit serve` costs a request.")] = False,
+          load: Annotated[bool, typer.Option("--load", help="The service at twice its capacity.")] = False,
+          seconds: Annotated[float, typer.Option(min=1, help="For --load: of twice the capacity.")] = 60,
           connectors: Annotated[bool, typer.Option("--connectors", help="What each connector adds.")] = False,
           agents: Annotated[bool, typer.Option("--agents", help="Routers, a cascade, a hand-off: minutes.")] = False,
           everything: Annotated[bool, typer.Option("--all", help="All of it, for a report.")] = False,
@@ -117,16 +120,18 @@ def bench(compare: Annotated[bool, typer.Option("--compare", help="Against llama
     from labkit.terminal import measure
     chosen = {  # the comparison first: memory that other measurements used and gave back slows it by 3 %
         "compare": everything or compare,
-        "bench": everything or not (compare or forms or tools or backends or overhead or connectors or agents),
+        "bench": everything or not (compare or forms or tools or backends or overhead or load or connectors
+                                      or agents),
         "forms": everything or forms,
         "tool_calls": everything or tools,
         "serving": everything or overhead,
+        "load": everything or load,
         "connectors": everything or connectors,
         "agents": everything or agents,
         "league": everything or backends,
     }
     settings = {"league": {"names": backends or "all", "answer_tokens": answer_tokens},
-                "tool_calls": {"adapter": adapter, "cases": cases or None}}
+                "load": {"seconds": seconds}, "tool_calls": {"adapter": adapter, "cases": cases or None}}
     found = {}
     for name, wanted in chosen.items():
         if wanted:
@@ -169,12 +174,18 @@ def serve(backend: Annotated[str, typer.Option(help="A runtime as in labkit.conn
           deadline: Annotated[float, typer.Option(min=0.1, help="Seconds that a request may take, with its "
                                                   "waiting.")] = 600,
           rate: Annotated[str | None, typer.Option(help="Of one client, like 60/minute.")] = None,
-          jobs: Annotated[Path | None, typer.Option(help="A file to keep jobs in; with it there is /jobs.")] = None):
+          jobs: Annotated[Path | None, typer.Option(help="A file to keep jobs in; with it there is /jobs.")] = None,
+          agent: Annotated[Path | None, typer.Option(metavar="RECIPE", help="An agent's YAML file; with it there is "
+                                                     "/chat. Its model is served.")] = None,
+          history: Annotated[Path | None, typer.Option(help="A file to keep what is measured in, for 7 days; without "
+                                                       "it the last hour is in memory.")] = None,
+          alerts: Annotated[Path | None, typer.Option(help="A YAML file of alerts and what they do.")] = None,
+          log: Annotated[Path | None, typer.Option(help="A file for a line of JSON about each request.")] = None):
     """Serve the model at OpenAI's and Ollama's routes, for their clients, editors and frameworks."""
     from labkit.serving.app import serve as run_server
     from labkit.serving.tickets import Limits
-    run_server(backend, model, host, port, api_key, Limits(at_once, waiting, deadline, rate), jobs,
-               say=typer.echo)
+    run_server(backend, model, host, port, api_key, Limits(at_once, waiting, deadline, rate), jobs, agent,
+               history, alerts, log, say=typer.echo)
 
 
 @app.command(epilog=end("labkit mcp shop.py --http 8000", "0 ended by its client or by Ctrl-C, 1 it did not start, "
@@ -230,6 +241,8 @@ app.add_typer(models_app, name="models", invoke_without_command=True,
               epilog=end("labkit models build onnx", "0 it is ready, 1 it is not"))
 app.add_typer(backend_app, name="backend",
               epilog=end("labkit backend start vllm", "0 done, 1 it failed, 2 no such one"))
+app.command(epilog=end("labkit checklist service", "0 nothing failed, 1 something did, 2 no such list"))(checklist)
+app.add_typer(deploy_app, name="deploy", epilog=end("labkit deploy up desk.yaml", "0 done, 1 it failed, 2 wrong file"))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ from labkit.cli import app
 from labkit.errors import ContextFull
 from labkit.models import embedded
 
-COMMANDS = ["lab", "doctor", "chat", "run", "bench", "quantise", "serve", "specialise", "models", "backend"]
+COMMANDS = ["lab", "doctor", "chat", "run", "bench", "quantise", "serve", "specialise", "models", "backend",
+            "deploy", "checklist"]
 
 
 def labkit(*arguments: str, stdin: str = "", **env: str) -> subprocess.CompletedProcess:
@@ -215,16 +216,17 @@ def test_bench_runs_what_its_options_name(monkeypatch):
         return name
     monkeypatch.setattr(terminal, "measure", measure)
     for options, wanted in (([], ["bench"]), (["--compare"], ["compare"]), (["--tools"], ["tool_calls"]),
-                            (["--forms"], ["forms"]), (["--serve"], ["serving"]), (["--backends", "onnx"], ["league"]),
+                            (["--forms"], ["forms"]), (["--serve"], ["serving"]), (["--load"], ["load"]),
+                            (["--backends", "onnx"], ["league"]),
                             (["--connectors"], ["connectors"]), (["--agents"], ["agents"]),
-                            (["--all"], ["compare", "bench", "forms", "tool_calls", "serving", "connectors",
+                            (["--all"], ["compare", "bench", "forms", "tool_calls", "serving", "load", "connectors",
                                          "agents", "league"])):
         ran.clear()
         assert CliRunner().invoke(app, ["bench", *options]).exit_code == 0
         assert ran == wanted
     assert CliRunner().invoke(app, ["bench", "--backends", "onnx", "--answer-tokens", "64"]).exit_code == 0
     assert CliRunner().invoke(app, ["bench", "--tools", "--adapter", "mine.gguf"]).exit_code == 0
-    assert given == {"names": "onnx", "answer_tokens": 64, "adapter": "mine.gguf", "cases": 50}
+    assert given == {"names": "onnx", "answer_tokens": 64, "adapter": "mine.gguf", "cases": 50, "seconds": 60}
 
 
 def test_lab_without_lessons_is_exit_code_2(tmp_path):

@@ -6,20 +6,39 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from labkit.errors import LabkitError
 
 
+@dataclass(frozen=True)
+class Served:
+    """A running server: its process and its address."""
+
+    process: subprocess.Popen
+    url: str
+
+
 @contextmanager
-def served() -> Iterator[str]:
-    """Its address, for as long as the block lasts. It asks for no key, whatever this process's says."""
-    command = [sys.executable, "-m", "labkit", "serve", "--port", "0"]
+def serving(*arguments: str) -> Iterator[Served]:
+    """A server with these arguments of `labkit serve`, for as long as the block lasts, if nobody ends it before.
+
+    It asks for no key, whatever this process's environment says. Raises LabkitError when it does not start.
+    """
+    command = [sys.executable, "-m", "labkit", "serve", "--port", "0", *arguments]
     environment = {name: value for name, value in os.environ.items() if name != "LABKIT_API_KEY"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8", env=environment) as process:
         try:
             said = process.stdout.readline()  # … at http://127.0.0.1:8484/v1 (OpenAI) and …
             if "http://" not in said:
                 raise LabkitError("labkit serve did not start; the lines above say why.")
-            yield "http://" + said.split("http://", 1)[1].split("/v1", 1)[0]
+            yield Served(process, "http://" + said.split("http://", 1)[1].split("/v1", 1)[0])
         finally:
             process.terminate()
+
+
+@contextmanager
+def served() -> Iterator[str]:
+    """The address of a server as it is without arguments."""
+    with serving() as server:
+        yield server.url

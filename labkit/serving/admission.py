@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from labkit.errors import LabkitError
 
 FORGET = 1024  # clients whose last turn is remembered
+PAUSE_S = 5.0  # when to ask again, where nothing tells how long a pause will be
 
 
 class Busy(LabkitError):
@@ -28,6 +29,10 @@ class Busy(LabkitError):
 
 class TooMany(Busy):
     """This client asks for more than its share."""
+
+
+class Paused(Busy):
+    """No new work is taken for now."""
 
 
 class TooLate(LabkitError):
@@ -60,11 +65,15 @@ class Ticket:
 
 
 class Admission:
-    """at_once: requests served at the same time. waiting: places in the queue; a client may have half of them."""
+    """at_once: requests served at the same time. waiting: places in the queue; a client may have half of them.
+
+    pauses: why nobody new is let in; while there is a reason, those who wait are still served.
+    """
 
     def __init__(self, at_once: int, waiting: int):
         self.at_once, self.places = at_once, waiting
         self.serving = 0
+        self.pauses: set[str] = set()
         self.service_s = 1.0  # a turn, lately; see done
         self._queue: list[tuple[int, float, int, Ticket]] = []
         self._numbers = itertools.count()
@@ -86,6 +95,8 @@ class Admission:
 
     async def enter(self, ticket: Ticket) -> None:
         """turn() without its end: who enters must call done() once."""
+        if self.pauses:
+            raise Paused(f"No new work is taken now: {', '.join(sorted(self.pauses))}.", PAUSE_S)
         if ticket.left_s is not None and ticket.left_s <= 0:
             raise TooLate("The deadline had passed before the request came to its turn.")
         if self.serving < self.at_once:

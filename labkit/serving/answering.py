@@ -1,17 +1,21 @@
 """What the routes share: reading a request's body, and sending an answer in lines as it comes."""
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Request
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from starlette.responses import Response
 
 from labkit.errors import BadRequest
 from labkit.serving.generation import Generation, Service
 
 Body = TypeVar("Body", bound=BaseModel)
+# As many as OpenAI takes. Of 200 000 empty ones a chat template makes half an hour's work, and holds everybody up.
+Messages = Annotated[list[dict[str, Any]], Field(max_length=2048)]
+Tools = Annotated[list[dict[str, Any]], Field(max_length=512)]
 
 
 def service_of(request: Request) -> Service:
@@ -38,6 +42,11 @@ def refuse(given: Mapping[str, Any] | None, refused: Mapping[str, str]) -> None:
     for name, why in refused.items():
         if (given or {}).get(name):
             raise BadRequest(f"{name}={given[name]!r} is not possible here: {why}. Leave it out.")
+
+
+def sse(value: Any) -> bytes:
+    """A server-sent event."""
+    return f"data: {json.dumps(value, ensure_ascii=False)}\n\n".encode(errors="replace")
 
 
 async def lines_response(request: Request, generation: Generation, lines: AsyncIterator[bytes],

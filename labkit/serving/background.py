@@ -4,11 +4,13 @@ from __future__ import annotations
 import threading
 import time
 
+from labkit.agents.agent import Agent
 from labkit.backends.chat import Chat
 from labkit.errors import LabkitError
 from labkit.serving.app import address, listen, make_server
 from labkit.serving.job_store import JobStore
 from labkit.serving.tickets import Limits
+from labkit.serving.watch import Watch
 
 _START_S = 20.0
 
@@ -17,10 +19,10 @@ class Background:
     """A running server. `base_url` is its address; `stop()` ends it and waits until it has ended."""
 
     def __init__(self, chat: Chat, api_key: str | None = None, port: int = 0, limits: Limits | None = None,
-                 store: JobStore | None = None):
+                 store: JobStore | None = None, agent: Agent | None = None, watch: Watch | None = None):
         self._listening = listen("127.0.0.1", port)
         self.base_url = address(self._listening)
-        self._server = make_server(chat, api_key, limits, store)
+        self._server = make_server(chat, api_key, limits, store, agent, watch)
         self._thread = threading.Thread(target=self._run, daemon=True, name="labkit serve")
         self._thread.start()
         self._wait()
@@ -49,6 +51,7 @@ class Background:
 
 
 def serve_in_background(chat: Chat, api_key: str | None = None, port: int = 0,
-                        limits: Limits | None = None, store: JobStore | None = None) -> Background:
+                        limits: Limits | None = None, store: JobStore | None = None,
+                        agent: Agent | None = None, watch: Watch | None = None) -> Background:
     """Serve `chat` at 127.0.0.1 (port 0: a free one) until stop(), or the end of a `with` block."""
-    return Background(chat, api_key, port, limits, store)
+    return Background(chat, api_key, port, limits, store, agent, watch)

@@ -4,8 +4,9 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from labkit.errors import BackendUnavailable, BadRequest, ContextFull, IncompleteOutput, LabkitError
+from labkit.errors import BackendUnavailable, BadRequest, ContextFull, IncompleteOutput, LabkitError, ToolError
 from labkit.serving.admission import Busy, TooLate, TooMany
+from labkit.serving.sessions import SessionBusy
 from labkit.serving.sqlite_file import StoreUnavailable
 
 RETRY_S = 5  # for what may be over soon, where nothing tells how soon
@@ -35,6 +36,10 @@ def describe(error: Exception) -> tuple[int, str, str, dict[str, Any]]:
         return 400, "invalid_request", message, {}
     if isinstance(error, IncompleteOutput):  # asked again, it would fail again: not a 5xx, which clients repeat
         return 422, "incomplete_output", message, {}
+    if isinstance(error, ToolError):
+        return 422, "tool_failed", message, {}
+    if isinstance(error, SessionBusy):
+        return 409, "session_busy", message, {}
     if isinstance(error, Busy):
         full = not isinstance(error, TooMany)
         return (503, "overloaded", message, {}) if full else (429, "rate_limit_exceeded", message, {})

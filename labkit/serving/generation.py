@@ -12,14 +12,16 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from labkit.backends.chat import Chat
 from labkit.backends.reply import Reply, Usage
 from labkit.backends.stream import Stream
-from labkit.errors import BackendUnavailable, IncompleteOutput
+from labkit.errors import BackendUnavailable, BadRequest, IncompleteOutput
 from labkit.serving.admission import Admission, Left, Ticket, TooLate, TooMany
 from labkit.serving.metrics import Metrics
+from labkit.serving.telemetry import Told
 from labkit.serving.tickets import Limits
 
 _log = logging.getLogger("labkit.serving.requests")
@@ -37,6 +39,8 @@ class Piece:
 
 class Generation:
     """One request to the model. Iterate `pieces()`; then `reply` is the whole answer."""
+
+    operation = "chat"  # its name in telemetry
 
     def __init__(self, service: Service, conversation: Any, arguments: Mapping[str, Any], ticket: Ticket | None = None):
         self._service, self._conversation, self._arguments = service, conversation, arguments
@@ -72,10 +76,12 @@ class Generation:
         Leaving early stops the generation; a failure is raised where it comes. Raises Busy, TooLate.
         """
         self._service.running.add(self)
+        self._told = Told(self.operation, self._service.chat, self._arguments)
         timer, queued_s, metrics = None, 0.0, self._service.metrics
         try:
             await self._begin()
             queued_s = self.elapsed_s
+            self._told.turn()
             if (left := self._ticket.left_s) is not None:
                 timer = self._loop.call_later(left, self._deadline)
             while isinstance(event := await self._queue.get(), Piece):
@@ -116,12 +122,15 @@ class Generation:
         return event
 
     def _note(self, outcome: str) -> None:
-        """A line of JSON for the log; nothing of what was asked or answered is in it."""
+        """A line of JSON for the log, and telemetry; nothing of what was asked or answered is in them."""
+        self._told.end(self.reply, outcome, self.elapsed_s)
         if _log.isEnabledFor(logging.INFO):
             usage = self.reply.usage if self.reply else Usage()
-            _log.info(json.dumps({"request": self._ticket.id, "client": self._ticket.client, "outcome": outcome,
-                                  "priority": self._ticket.priority, "ms": round(1000 * self.elapsed_s, 1),
-                                  "input_tokens": usage.prompt_tokens, "output_tokens": usage.completion_tokens}))
+            at = datetime.now(UTC).isoformat(timespec="milliseconds")
+            _log.info(json.dumps({
+                "at": at, "request": self._ticket.id, "client": self._ticket.client, "outcome": outcome,
+                "priority": self._ticket.priority, "ms": round(1000 * self.elapsed_s, 1),
+                "input_tokens": usage.prompt_tokens, "output_tokens": usage.completion_tokens}))
 
     def _deadline(self) -> None:
         self._late = True
@@ -153,14 +162,18 @@ class Generation:
             self._post(error)
 
     def _generate(self) -> Reply:
-        self._stream = self._service.chat.stream(self._conversation, **self._arguments)
-        if self._gone:  # while the request waited for its turn
-            self._stream.stop()
-        with self._stream as stream:
+        with self._hold(self._service.chat.stream(self._conversation, **self._arguments)) as stream:
             for text in stream:
                 if self._in_pieces:  # else the event loop would wake for every token, for nothing
                     self._post(Piece(text, stream.so_far.usage))
             return self._finished(stream)
+
+    def _hold(self, stream: Stream) -> Stream:
+        """Keep it where stop() finds it."""
+        self._stream = stream
+        if self._gone:  # while the request waited for its turn
+            stream.stop()
+        return stream
 
     def _finished(self, stream: Stream) -> Reply:
         """The reply. A value that was cut at max_tokens is passed on as it is: "length" says so."""
@@ -184,6 +197,7 @@ class Service:
 
     def __init__(self, chat: Chat, limits: Limits | None = None):
         self.chat, self.limits = chat, limits or Limits()
+        self.names = {chat.model}  # what the model was called since the start: clients may go on using it
         self.admission = Admission(self.limits.at_once, self.limits.waiting)
         self.metrics = Metrics(self.admission)
         self.threads = ThreadPoolExecutor(self.limits.at_once + SPARE, thread_name_prefix="labkit-serve")
@@ -202,6 +216,20 @@ class Service:
     async def run(self, function, *arguments):
         """A blocking call, in a thread."""
         return await asyncio.get_running_loop().run_in_executor(self.threads, function, *arguments)
+
+    def shrink(self, level: str) -> None:
+        """Go on with the same model in fewer bits. Answers in the making end on the one they began with; that one's
+        memory is free when the last of them is over. Whoever else holds `chat` has the smaller model, too.
+
+        Raises BadRequest where the runtime cannot, and what quantising raises.
+        """
+        backend = self.chat.backend
+        if not hasattr(backend, "in_level"):
+            raise BadRequest(f"{backend.name} cannot change its model while it runs: only llama.cpp can.")
+        smaller = backend.in_level(level)
+        smaller.capabilities  # noqa: B018  probed now, not when the next request waits for it
+        self.chat.backend = smaller
+        self.names.add(self.chat.model)
 
     def reasons(self) -> list[str]:
         """Why this service is not what it should be; none when it is."""

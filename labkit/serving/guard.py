@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 
-MAX_BODY = 8 * 2**20  # bytes; a full context of 8192 tokens is about 40 kB
+MAX_BODY = 2 * 2**20  # bytes; a full context of 8192 tokens is about 40 kB
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 BODY_S = 30.0         # seconds to send it
 OPEN = {"/health"}    # says only that the server is up

@@ -18,10 +18,10 @@ def model_id(chat: Chat) -> str:
 
 
 def check_model(service: Service, asked: str | None) -> None:
-    """Raise NoSuchModel unless the served model was asked for, by its name in any spelling, or none was."""
-    name = model_id(service.chat)
-    if asked and asked.replace(" ", "-").removesuffix(":latest").lower() != name.lower():
-        raise NoSuchModel(f"This server has no model {asked!r}. There is: {name}.")
+    """Raise NoSuchModel unless the served model was asked for, by a name it has had in any spelling, or none was."""
+    known = {name.replace(" ", "-").lower() for name in service.names}
+    if asked and asked.replace(" ", "-").removesuffix(":latest").lower() not in known:
+        raise NoSuchModel(f"This server has no model {asked!r}. There is: {model_id(service.chat)}.")
 
 
 def metadata(chat: Chat, key: str) -> str | None:

@@ -5,6 +5,8 @@ A job is a chat completion without a stream. It waits behind every request that 
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -17,7 +19,7 @@ from labkit.serving.answering import read, service_of
 from labkit.serving.failures import NotHere, describe
 from labkit.serving.generation import Generation, Service
 from labkit.serving.identity import check_model
-from labkit.serving.job_store import Job, JobStore
+from labkit.serving.job_store import ACCEPTED, Job, JobStore
 from labkit.serving.openai_routes import ChatBody, completion
 from labkit.serving.sqlite_file import StoreUnavailable
 from labkit.serving.tickets import client_of
@@ -27,6 +29,9 @@ AT_ONCE = 2    # jobs in the making
 LOOK_S = 2.0   # between two looks for work, where nothing says that there is some
 AGAIN_S = 1.0  # after a model that could not answer
 BEHIND = 100   # in the queue: below every priority that a request can have
+WAITING = 10_000          # jobs that are kept for later
+KEEP_S = 7 * 24 * 3600.0  # an answer, for whoever asks for it
+SWEEP_S = 3600.0          # between two looks for answers that are older
 
 
 class Jobs:
@@ -35,6 +40,7 @@ class Jobs:
     def __init__(self, store: JobStore, service: Service):
         self.store, self.service = store, service
         self._news, self._tasks, self._trouble = asyncio.Event(), [], ""
+        self._swept = float("-inf")
 
     def start(self) -> None:
         self._tasks = [asyncio.create_task(self._work()) for _ in range(AT_ONCE)]
@@ -47,6 +53,8 @@ class Jobs:
         self.store.close()
 
     async def accept(self, **job: Any) -> Job:
+        if (await asyncio.to_thread(self.store.counts))[ACCEPTED] >= WAITING:
+            raise Busy(f"{WAITING} jobs are waiting already.", AGAIN_S * AT_ONCE)
         accepted = await asyncio.to_thread(lambda: self.store.accept(**job))
         self._news.set()
         return accepted
@@ -69,7 +77,12 @@ class Jobs:
 
     async def _next(self) -> Job | None:
         """A store that fails now may work later."""
+        if self.service.admission.pauses:
+            return None
         try:
+            if time.monotonic() - self._swept >= SWEEP_S:
+                self._swept = time.monotonic()
+                await asyncio.to_thread(self.store.forget, KEEP_S)
             job, self._trouble = await asyncio.to_thread(self.store.take), ""
             return job
         except StoreUnavailable as error:
@@ -82,15 +95,26 @@ class Jobs:
             ticket = Ticket("jobs", job.priority - BEHIND)
             reply = await Generation(self.service, body.messages, body.arguments(), ticket).whole()
         except asyncio.CancelledError:
-            self.store.release(job.id)
+            with suppress(StoreUnavailable):  # then the next start puts it back
+                self.store.release(job.id)
             raise
         except (Busy, BackendUnavailable):
-            self.store.release(job.id)
+            await self._kept(self.store.release, job.id)
             await asyncio.sleep(AGAIN_S)
         except Exception as error:
-            await asyncio.to_thread(self.store.fail, job.id, describe(error)[2])
+            await self._kept(self.store.fail, job.id, describe(error)[2])
         else:
-            await asyncio.to_thread(self.store.finish, job.id, completion(reply, self.service, job.id))
+            await self._kept(self.store.finish, job.id, completion(reply, self.service, job.id))
+
+    async def _kept(self, act: Callable[..., Any], *values: Any) -> None:
+        """Write it, again and again where the disk does not take it: what was done must not be lost."""
+        while True:
+            try:
+                await asyncio.to_thread(act, *values)
+                return
+            except StoreUnavailable as error:
+                self._trouble = str(error)
+                await asyncio.sleep(AGAIN_S)
 
 
 def _jobs_of(request: Request) -> Jobs:

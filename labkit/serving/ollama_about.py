@@ -105,7 +105,7 @@ async def pull(request: Request):
     return {"status": "success"}  # it is here already
 
 
-@router.api_route("/{path:path}", methods=["GET", "HEAD", "POST", "DELETE"])
+@router.api_route("/{path:path}", methods=["GET", "HEAD", "POST", "DELETE"], include_in_schema=False)
 async def cannot(request: Request, path: str):
     name = model_id(service_of(request).chat)
     return JSONResponse({"error": f"labkit serves one model, {name}, and has no /api/{path}. "

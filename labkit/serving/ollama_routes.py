@@ -11,6 +11,7 @@ import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
@@ -18,12 +19,13 @@ from pydantic import BaseModel
 
 from labkit.backends.reply import Reply
 from labkit.errors import BadRequest
-from labkit.serving.answering import lines_response, read, refuse, service_of
+from labkit.serving.answering import Messages, Tools, lines_response, read, refuse, service_of
 from labkit.serving.failures import body_midway
 from labkit.serving.generation import Generation, Piece, Service
 from labkit.serving.identity import check_model, model_id, time_of
 
 router = APIRouter(prefix="/api")
+MAX_HEADER = 1000  # characters
 _KNOWN = {"temperature", "top_p", "seed", "stop", "num_predict"}
 _REFUSED = {"images": "the models read text only", "raw": "prompts go through the model's own template",
             "template": "prompts go through the model's own template", "suffix": "there is no filling in",
@@ -66,12 +68,13 @@ class GenerateBody(BaseModel, extra="allow"):
         return self.format
 
     def ignored(self) -> str:
-        return ", ".join(sorted((self.options or {}).keys() - _KNOWN))
+        names = ", ".join(map(quote, sorted((self.options or {}).keys() - _KNOWN)))  # a header holds ASCII, on one line
+        return names[:MAX_HEADER]
 
 
 class ChatBody(GenerateBody):
-    messages: list[dict[str, Any]] = []
-    tools: list[dict[str, Any]] | None = None
+    messages: Messages = []
+    tools: Tools | None = None
 
     def conversation(self) -> list[dict[str, Any]]:
         for message in self.messages:

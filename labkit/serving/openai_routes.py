@@ -6,7 +6,6 @@ model is best so. What the model below cannot do is refused, not ignored: n > 1,
 from __future__ import annotations
 
 import base64
-import json
 import time
 import uuid
 from collections.abc import AsyncIterator, Mapping
@@ -18,7 +17,7 @@ from pydantic import BaseModel, Field
 
 from labkit.backends.reply import Reply, Usage
 from labkit.errors import BadRequest
-from labkit.serving.answering import lines_response, read, refuse, service_of
+from labkit.serving.answering import Messages, Tools, lines_response, read, refuse, service_of, sse
 from labkit.serving.failures import body_midway
 from labkit.serving.generation import Generation, Service
 from labkit.serving.identity import check_model, model_id
@@ -40,10 +39,10 @@ class ChatBody(BaseModel, extra="allow"):
 
     model: str | None = None
     user: str | None = None  # whose place in the queue it is, see tickets
-    messages: list[dict[str, Any]]
+    messages: Messages
     stream: bool = False
     stream_options: StreamOptions | None = None
-    tools: list[dict[str, Any]] | None = None
+    tools: Tools | None = None
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
     response_format: dict[str, Any] | None = None
@@ -139,7 +138,7 @@ async def _events(generation: Generation, head: dict[str, Any], options: StreamO
                  "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}]}
         if options.include_usage or options.continuous_usage_stats:
             chunk["usage"] = _usage(usage) if options.continuous_usage_stats else None
-        return _sse(chunk)
+        return sse(chunk)
 
     role: dict[str, Any] = {"role": "assistant"}
     try:
@@ -153,16 +152,12 @@ async def _events(generation: Generation, head: dict[str, Any], options: StreamO
                         reply.usage)
         yield event({}, reply.usage, reply.finish_reason)
         if options.include_usage:
-            yield _sse({**head, "object": "chat.completion.chunk", "choices": [], "usage": _usage(reply.usage)})
+            yield sse({**head, "object": "chat.completion.chunk", "choices": [], "usage": _usage(reply.usage)})
         yield b"data: [DONE]\n\n"
     except Exception as error:
         if not generation.answering:  # nothing was sent: the status can still say it
             raise
-        yield _sse(body_midway("/v1", error))
-
-
-def _sse(value: dict[str, Any]) -> bytes:
-    return f"data: {json.dumps(value, ensure_ascii=False)}\n\n".encode()
+        yield sse(body_midway("/v1", error))
 
 
 def _usage(usage: Usage) -> dict[str, Any]:

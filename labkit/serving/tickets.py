@@ -17,6 +17,7 @@ from labkit.errors import BadRequest
 from labkit.serving.admission import Ticket, TooMany
 
 PRIORITIES = range(-9, 10)
+CLOCK_SET_S = 1.0  # a jump of the wall clock that is no drift
 
 
 @dataclass(frozen=True)
@@ -39,24 +40,14 @@ class Limits:
         self._rate  # noqa: B018  refused now, not at the first request
 
     @cached_property
-    def _rate(self):
-        """(limiter, what it allows) of the `limits` library, or None."""
-        if self.rate is None:
-            return None
-        from limits import parse
-        from limits.storage import MemoryStorage
-        from limits.strategies import MovingWindowRateLimiter
-        try:
-            return MovingWindowRateLimiter(MemoryStorage()), parse(self.rate)
-        except ValueError as error:
-            raise BadRequest(f"rate={self.rate!r}: write it like 60/minute or 5/second.") from error
+    def _rate(self) -> _Rate | None:
+        return None if self.rate is None else _Rate(self.rate)
 
     def ticket(self, request: Request, user: str | None = None) -> Ticket:
         """The request's place in the queue. Raises TooMany for a client over its rate, BadRequest for odd headers."""
         client = client_of(request, user)
-        if self._rate and not self._rate[0].hit(self._rate[1], client):
-            until = self._rate[0].get_window_stats(self._rate[1], client).reset_time
-            raise TooMany(f"More than {self.rate} is not possible.", until - time.time())
+        if self._rate:
+            self._rate.check(client)
         wanted = _number(request, "x-deadline-s")
         if wanted is not None and not 0 < wanted < math.inf:
             raise BadRequest("X-Deadline-S is a number of seconds above 0.")
@@ -64,8 +55,34 @@ class Limits:
         return Ticket(client, _priority(request), time.monotonic() + within, request.scope.get("request_id", ""))
 
 
+class _Rate:
+    """A rate of the `limits` library, which goes by the wall clock: when that is set, it begins anew."""
+
+    def __init__(self, rate: str):
+        from limits import parse
+        from limits.storage import MemoryStorage
+        from limits.strategies import MovingWindowRateLimiter
+        try:
+            self._allowed = parse(rate)
+        except ValueError as error:
+            raise BadRequest(f"rate={rate!r}: write it like 60/minute or 5/second.") from error
+        self._rate, self._limiter = rate, MovingWindowRateLimiter(MemoryStorage())
+        self._offset = time.time() - time.monotonic()
+
+    def check(self, client: str) -> None:
+        """Count a request. Raises TooMany for one too many."""
+        offset = time.time() - time.monotonic()
+        if abs(offset - self._offset) > CLOCK_SET_S:  # else a clock set back would lock clients out until it caught up
+            self._offset = offset
+            self._limiter.storage.reset()
+        if not self._limiter.hit(self._allowed, client):
+            until = self._limiter.get_window_stats(self._allowed, client).reset_time
+            raise TooMany(f"More than {self._rate} is not possible.", until - time.time())
+
+
 def client_of(request: Request, user: str | None) -> str:
-    """Who asks. Of a key, a hash: names of clients may be shown and logged."""
+    """Who asks. Of a key, a hash: names of clients may be shown and logged. So of a long name: many are kept."""
+    user = hashlib.sha256(user.encode(errors="replace")).hexdigest()[:32] if user and len(user) > 64 else user
     if key := request.headers.get("authorization"):
         return f"key {hashlib.sha256(key.encode()).hexdigest()[:8]}{f' {user}' if user else ''}"
     return user or (request.client.host if request.client else "unknown")

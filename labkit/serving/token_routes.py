@@ -1,13 +1,11 @@
 """POST /tokenize, as llama.cpp's server and vLLM have it: how long a text, or a conversation, is in tokens."""
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
 from labkit.errors import BadRequest
-from labkit.serving.answering import read, service_of
+from labkit.serving.answering import Messages, read, service_of
 from labkit.serving.generation import Service
 from labkit.serving.identity import check_model
 from labkit.tools.messages import flatten, normalise
@@ -21,7 +19,7 @@ class TokenizeBody(BaseModel):
     model: str | None = None
     content: str | None = None
     prompt: str | None = None
-    messages: list[dict[str, Any]] | None = None
+    messages: Messages | None = None
 
 
 @router.post("/tokenize")

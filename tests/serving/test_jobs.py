@@ -112,6 +112,35 @@ def test_a_store_that_fails_is_said_and_the_rest_goes_on(served, script, monkeyp
     assert client.post("/v1/chat/completions", json={"messages": PARIS}).status_code == 200
 
 
+def test_an_answer_that_the_disk_does_not_take_is_written_later(served, script, monkeypatch):
+    monkeypatch.setattr("labkit.serving.jobs.AGAIN_S", 0.01)
+    client, store = served
+    finish, full = store.finish, [StoreUnavailable("The disk is full.")] * 3
+
+    def sometimes(*values):
+        if full:
+            raise full.pop()
+        return finish(*values)
+    monkeypatch.setattr(store, "finish", sometimes)
+    script.enqueue("One.").enqueue("Two.")
+    ids = [client.post("/jobs", json={"messages": PARIS}).json()["id"] for _ in range(2)]
+    assert [done(client, id)["state"] for id in ids] == ["done", "done"] and not full
+    assert len(script.requests) == 2, "and it is not done twice"
+
+
+def test_jobs_are_bounded_and_old_answers_forgotten(served, script, monkeypatch):
+    client, store = served
+    script.enqueue("One.")
+    old = client.post("/jobs", json={"messages": PARIS}).json()["id"]
+    assert done(client, old)["state"] == "done"
+    monkeypatch.setattr("labkit.serving.jobs.WAITING", 0)
+    full = client.post("/jobs", json={"messages": PARIS})
+    assert full.status_code == 503 and "jobs are waiting" in full.text and full.headers["retry-after"]
+    monkeypatch.setattr("labkit.serving.jobs.KEEP_S", 0.0)
+    monkeypatch.setattr("labkit.serving.jobs.SWEEP_S", 0.0)
+    until(lambda: client.get(f"/jobs/{old}").status_code == 404, 30)
+
+
 def test_a_damaged_file_is_reported(scripted_slm, tmp_path):
     (tmp_path / "jobs.sqlite").write_bytes(b"no database at all" * 300)
     with serve_in_background(scripted_slm, store=JobStore(tmp_path / "jobs.sqlite")) as server:

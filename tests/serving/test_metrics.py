@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from test_limits import ask, gated, until  # noqa: F401  fixtures
 
 import labkit as lk
+from labkit.serving import request_log
 from labkit.serving.tickets import Limits
 
 
@@ -64,6 +65,21 @@ def test_a_request_has_a_name_in_the_answer_and_in_the_log(ask, gated, caplog): 
     line = json.loads(caplog.records[0].message)
     assert line["request"] == "mine-1" and line["outcome"] == "ok" and line["output_tokens"] == 1
     assert "capital" not in caplog.text and "done" not in caplog.text.replace("outcome", "")
+
+
+def test_the_log_is_a_bounded_file(ask, gated, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(request_log, "BYTES", 400)
+    gated.gate.set()
+    post = ask()
+    with request_log.logged(tmp_path / "log"):
+        assert {post().status_code for _ in range(12)} == {200}
+    files = sorted(tmp_path.iterdir())
+    assert len(files) == 4 and all(file.stat().st_size <= 400 for file in files)
+    assert json.loads(files[0].read_text(encoding="utf-8").splitlines()[-1])["at"].endswith("+00:00")
+    before = files[0].read_bytes()
+    assert post().status_code == 200 and files[0].read_bytes() == before, "only while the block lasts"
+    with pytest.raises(lk.LabkitError, match="cannot be written.*--log"), request_log.logged(tmp_path / "no" / "log"):
+        pass
 
 
 def test_two_services_do_not_add_up(scripted_slm, script):
