@@ -226,8 +226,9 @@ def test_a_version_that_fails_is_rolled_back_and_no_client_notices(servers):
 
 
 def test_a_version_that_is_slow_is_rolled_back(servers):
-    old, new = servers(Says("old")), servers(Says("new", seconds=0.4))
+    old, new = servers(Says("old")), servers(Says("new", seconds=1.0))
     rollout = Rollout(Canary(share=50, at_least=6))
+    ask(old.base_url)  # a server's first answer is a slow one
     with gateway(Replica(old.base_url), Replica(new.base_url, CANARY), rollout=rollout) as front:
         answers = [said(ask(front.base_url)) for _ in range(14)]
         assert answers.count("I am new.") == 6 and rollout.state == ROLLED_BACK and "too slow" in rollout.decision
