@@ -62,7 +62,7 @@ def is_right(answer, task):
 def attempt(case):
     """(right, confidence, usage) of the small model; an answer that was cut is wrong."""
     try:
-        reply = slm.chat(list(case.messages), tools=list(case.tools), max_tokens=160, parallel_tool_calls=True)
+        reply = slm.chat(list(case.messages), tools=list(case.tools), max_tokens=100, parallel_tool_calls=True)
     except lk.IncompleteOutput:
         return False, 0.0, lk.Usage()
     calls = [{"name": call.name, "arguments": call.arguments} for call in reply.tool_calls]
@@ -106,7 +106,7 @@ cases = held_out.load("test", True, 27) + held_out.load("test", False, 13)
 
 
 def send(router, case, **more):
-    return router.route(list(case.messages), tools=list(case.tools), max_tokens=160,
+    return router.route(list(case.messages), tools=list(case.tools), max_tokens=100,
                         parallel_tool_calls=True, **more)
 
 
