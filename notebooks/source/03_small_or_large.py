@@ -102,7 +102,7 @@ LARGE_PRICE = Price(read=0.40, written=1.60)    # dollars for a million tokens; 
 SMALL_PRICE = Price(read=0.004, written=0.04)   # electricity: 50 W, 1000 tokens/s read, 100 written, 0.30 a kWh
 cloud, here = Tier(large, LARGE_PRICE, remote=True), Tier(slm, SMALL_PRICE)
 
-cases = held_out.load("test", True, 27) + held_out.load("test", False, 13)
+cases = held_out.load("test", True, 22) + held_out.load("test", False, 10)
 
 
 def send(router, case, **more):
@@ -165,7 +165,7 @@ assert gone.asked == 2 and router.report.degraded == 5
 # %% [markdown]
 # ## How good is the cascade?
 # To judge a policy you need **outcomes**: what each model gets right, and how sure the small one was. We ask the small
-# model all 40 requests (this takes a while); of the stand-in we know.
+# model all 32 requests (this takes a while); of the stand-in we know.
 
 # %%
 small_right, sure, usage = zip(*map(attempt, cases))
