@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from labkit.agents.agent import Agent
 from labkit.backends.chat import Chat
@@ -12,18 +14,23 @@ from labkit.serving.job_store import JobStore
 from labkit.serving.tickets import Limits
 from labkit.serving.watch import Watch
 
+if TYPE_CHECKING:
+    import uvicorn
+
 _START_S = 20.0
 
 
 class Background:
-    """A running server. `base_url` is its address; `stop()` ends it and waits until it has ended."""
+    """A running server. `base_url` is its address; `stop()` ends it and waits until it has ended.
 
-    def __init__(self, chat: Chat, api_key: str | None = None, port: int = 0, limits: Limits | None = None,
-                 store: JobStore | None = None, agent: Agent | None = None, watch: Watch | None = None):
+    make: makes the server, once the port is taken. port: 0 for a free one.
+    """
+
+    def __init__(self, make: Callable[[], uvicorn.Server], port: int = 0, name: str = "labkit serve"):
         self._listening = listen("127.0.0.1", port)
         self.base_url = address(self._listening)
-        self._server = make_server(chat, api_key, limits, store, agent, watch)
-        self._thread = threading.Thread(target=self._run, daemon=True, name="labkit serve")
+        self._server = make()
+        self._thread = threading.Thread(target=self._run, daemon=True, name=name)
         self._thread.start()
         self._wait()
 
@@ -54,4 +61,4 @@ def serve_in_background(chat: Chat, api_key: str | None = None, port: int = 0,
                         limits: Limits | None = None, store: JobStore | None = None,
                         agent: Agent | None = None, watch: Watch | None = None) -> Background:
     """Serve `chat` at 127.0.0.1 (port 0: a free one) until stop(), or the end of a `with` block."""
-    return Background(chat, api_key, port, limits, store, agent, watch)
+    return Background(lambda: make_server(chat, api_key, limits, store, agent, watch), port)

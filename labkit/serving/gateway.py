@@ -7,7 +7,6 @@ error if its replica dies in the middle.
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Sequence
 from contextlib import asynccontextmanager
@@ -22,7 +21,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
 from labkit.serving import forwarding
-from labkit.serving.app import address, listen
 from labkit.serving.background import Background
 from labkit.serving.failures import RETRY_S, body_for
 from labkit.serving.guard import Guard
@@ -216,9 +214,5 @@ class GatewayInBackground(Background):
     """A gateway in a thread of this process, at a free port: for lessons and tests."""
 
     def __init__(self, gateway: Gateway):
-        self._listening = listen("127.0.0.1", 0)
-        self.base_url = address(self._listening)
-        self.gateway, self._server = gateway, make_server(gateway)
-        self._thread = threading.Thread(target=self._run, daemon=True, name="labkit gateway")
-        self._thread.start()
-        self._wait()
+        self.gateway = gateway
+        super().__init__(lambda: make_server(gateway), name="labkit gateway")

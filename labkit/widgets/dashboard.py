@@ -16,7 +16,7 @@ from labkit.errors import BackendUnavailable, LabkitError
 from labkit.serving.history import recorded
 from labkit.serving.summary import told
 from labkit.widgets.render import ACCENT, ALARM, FAINT, INK, LINE, PAPER, escape, text_sparkline
-from labkit.widgets.shown import ShownAnywhere, html_widget
+from labkit.widgets.shown import ShownAnywhere, StartedAndStopped, html_widget
 
 PANELS = (  # figure, title, unit, times what
     ("latency_p95_s", "Latency, 95 % within", "s", 1), ("ttft_p95_s", "First token, 95 % within", "s", 1),
@@ -42,7 +42,7 @@ STYLE = f"""<style>
 </style>"""
 
 
-class Dashboard(ShownAnywhere, VBox):
+class Dashboard(StartedAndStopped, ShownAnywhere, VBox):
     """Show it as the last line of a cell.
 
     source: the address of a service, what serve_in_background() gave, or a history's file.
@@ -50,7 +50,6 @@ class Dashboard(ShownAnywhere, VBox):
     `start=False`; refresh() looks once.
     """
 
-    _watching = False  # also for one that refused its arguments: ipywidgets closes it as well
 
     def __init__(self, source: Any, minutes: float = 5.0, every_s: float = 2.0, api_key: str | None = None,
                  start: bool = True):
@@ -90,17 +89,6 @@ class Dashboard(ShownAnywhere, VBox):
             self._thread.join()
             self._draw()
         return self
-
-    def __enter__(self) -> Dashboard:
-        return self.start()
-
-    def __exit__(self, *_: Any) -> None:
-        self.stop()
-
-    def close(self) -> None:
-        """Stop looking and take the widget off the page."""
-        self.stop()
-        super().close()
 
     def _run(self, halt: threading.Event) -> None:
         while not halt.wait(self._every_s):

@@ -15,7 +15,7 @@ from ipywidgets import Button, HBox, VBox
 from labkit.errors import BadRequest
 from labkit.models.hardware import cpu_quota
 from labkit.widgets.render import FAINT, INK, LINE, PAPER, escape, svg_sparkline, text_sparkline
-from labkit.widgets.shown import ShownAnywhere, html_widget
+from labkit.widgets.shown import ShownAnywhere, StartedAndStopped, html_widget
 
 MIB = 1 << 20
 SLOTS = 120        # samples on a sparkline: 30 s at 4 Hz
@@ -44,7 +44,7 @@ def usable_cpus() -> int:
     return max(1, min(count or 1, cpu_quota() or 1 << 16))
 
 
-class LiveProfiler(ShownAnywhere, VBox):
+class LiveProfiler(StartedAndStopped, ShownAnywhere, VBox):
     """Watches `slm` from now on: show it in one cell, let the model answer in any other.
 
     history: a dict of lists of equal length: "seconds" since the first start, "tokens_per_s" over
@@ -52,7 +52,6 @@ class LiveProfiler(ShownAnywhere, VBox):
     Starts at once, unless `start=False`; works as a context manager, too.
     """
 
-    _watching = False  # also for one that refused its arguments: ipywidgets closes it as well
 
     def __init__(self, slm: Any, interval_s: float = 0.25, start: bool = True):
         if not hasattr(slm, "on_chunk"):
@@ -109,22 +108,6 @@ class LiveProfiler(ShownAnywhere, VBox):
             self._slm.on_chunk.remove(self._count)
         self._draw()
         return self
-
-    @property
-    def running(self) -> bool:
-        """Whether it is sampling."""
-        return self._watching
-
-    def __enter__(self) -> LiveProfiler:
-        return self.start()
-
-    def __exit__(self, *_: Any) -> None:
-        self.stop()
-
-    def close(self) -> None:
-        """Stop sampling and take the widget off the page."""
-        self.stop()
-        super().close()
 
     def _count(self, chunk: Any) -> None:
         self._tokens += chunk.tokens

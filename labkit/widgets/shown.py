@@ -22,6 +22,28 @@ class ShownAnywhere:
         return self.text()
 
 
+class StartedAndStopped:
+    """Mixed into a widget that has `start()` and `stop()` and keeps `_watching`: `with` and close() stop it, too."""
+
+    _watching = False  # also for one that refused its arguments: ipywidgets closes it as well
+
+    @property
+    def running(self) -> bool:
+        """Whether it is at work."""
+        return self._watching
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *_: Any) -> None:
+        self.stop()
+
+    def close(self) -> None:
+        """Stop, and take the widget off the page."""
+        self.stop()
+        super().close()
+
+
 class InBackground:
     """Mixed into a widget that has `_work()`: a click runs it in a thread, and a second one meanwhile does nothing."""
 

@@ -5,6 +5,9 @@ out of sight are not in the page. Clicks and keys are real.
 """
 from __future__ import annotations
 
+import jupytext
+import nbformat
+
 CELLS = """() => window.jupyterapp.shell.currentWidget.content.widgets
     .filter(cell => cell.model.type === 'code').map(cell => cell.model.toJSON())"""
 IDLE = """() => {
@@ -29,6 +32,14 @@ def open_notebook(page, lab, name):
     page.wait_for_function(
         "() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'",
         timeout=60_000)
+
+
+def open_source(page, lab, name, source):
+    """Write a notebook from its text form, and open it."""
+    notebook = jupytext.reads(source, "py:percent")
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}  # else JupyterLab asks for one
+    nbformat.write(notebook, lab.folder / name)
+    open_notebook(page, lab, name)
 
 
 def run_all(page):

@@ -1,9 +1,7 @@
 """The dashboard in a real browser: it draws what happens in the cells after it, and its buttons work."""
 from __future__ import annotations
 
-import jupytext
-import nbformat
-from driving import ERRORS, bring_into_view, open_notebook, run_all
+from driving import ERRORS, bring_into_view, open_source, run_all
 
 NOTEBOOK = "dashboard.ipynb"
 SOURCE = """
@@ -25,10 +23,7 @@ for _ in range(3):
 
 
 def test_it_draws_what_happens_and_stops(page, lab, pictures):
-    notebook = jupytext.reads(SOURCE, "py:percent")
-    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}  # else JupyterLab asks for one
-    nbformat.write(notebook, lab.folder / NOTEBOOK)
-    open_notebook(page, lab, NOTEBOOK)
+    open_source(page, lab, NOTEBOOK, SOURCE)
     run_all(page)
     assert page.evaluate(ERRORS) == []
     page.wait_for_function("() => document.querySelector('.lk-dash')?.innerText.includes('3 ok')")

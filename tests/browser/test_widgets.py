@@ -1,9 +1,7 @@
 """The levels' explorer and chooser and the agent builder, clicked in a real browser."""
 from __future__ import annotations
 
-import jupytext
-import nbformat
-from driving import ERRORS, bring_into_view, open_notebook, run_all
+from driving import ERRORS, bring_into_view, open_source, run_all
 
 NOTEBOOK = "widgets.ipynb"
 SOURCE = """
@@ -34,10 +32,7 @@ def shot(page, pictures, name):
 
 
 def test_levels_and_builder_are_clicked(page, lab, pictures):
-    notebook = jupytext.reads(SOURCE, "py:percent")
-    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}  # else JupyterLab asks for one
-    nbformat.write(notebook, lab.folder / NOTEBOOK)
-    open_notebook(page, lab, NOTEBOOK)
+    open_source(page, lab, NOTEBOOK, SOURCE)
     run_all(page)
     assert page.evaluate(ERRORS) == []
 
