@@ -50,7 +50,6 @@ class Dashboard(StartedAndStopped, ShownAnywhere, VBox):
     `start=False`; refresh() looks once.
     """
 
-
     def __init__(self, source: Any, minutes: float = 5.0, every_s: float = 2.0, api_key: str | None = None,
                  start: bool = True):
         address = getattr(source, "base_url", source)

@@ -52,7 +52,6 @@ class LiveProfiler(StartedAndStopped, ShownAnywhere, VBox):
     Starts at once, unless `start=False`; works as a context manager, too.
     """
 
-
     def __init__(self, slm: Any, interval_s: float = 0.25, start: bool = True):
         if not hasattr(slm, "on_chunk"):
             raise BadRequest("LiveProfiler watches a model: give it what lk.connect() returns.")
