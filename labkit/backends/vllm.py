@@ -16,6 +16,7 @@ from labkit.backends.openai_errors import plain_errors
 from labkit.backends.prompted import Prompted
 from labkit.models import workshop
 from labkit.models.environments import environment
+from labkit.models.hardware import cpu_flags
 from labkit.tools.constraint import Constraint
 
 _COLDEST = 0.01  # vLLM raises what is colder, but not 0, to this
@@ -126,11 +127,7 @@ def _for_this_machine() -> list[str]:
 
 def _dtype() -> str:
     """bfloat16 only where the processor computes in it: elsewhere it is emulated, several times as slow as float32."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return "float32"
-    return "bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"
+    return "bfloat16" if cpu_flags() & {"avx512_bf16", "amx_bf16"} else "float32"
 
 
 def _env(threads: int | None) -> dict[str, str]:

@@ -34,6 +34,16 @@ def usable_cores() -> int:
     return max(1, min(cores, count() or 1))
 
 
+@lru_cache
+def cpu_flags() -> frozenset[str]:
+    """What the processor can do, as /proc/cpuinfo names it, e.g. "avx2"; empty where there is no such file."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return frozenset()
+    return frozenset(next((line.partition(":")[2] for line in lines if line.startswith("flags")), "").split())
+
+
 def usable_memory(root: Path = SLASH) -> int:
     """Bytes this process could still take: the RAM available, and the cgroup's limit minus its use."""
     room = memory_headroom(root)

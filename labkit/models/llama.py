@@ -9,8 +9,12 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
+
+from labkit.models.hardware import cpu_flags
 
 
+@cache
 def library():
     """The module `llama_cpp`. Import it through here, never directly.
 
@@ -24,7 +28,26 @@ def library():
     os.environ.setdefault("GOMP_SPINCOUNT", "100")
     import llama_cpp
     logging.getLogger("llama-cpp-python").setLevel(logging.CRITICAL)
+    if "amx_int8" in cpu_flags():
+        _without_tiles(llama_cpp)
     return llama_cpp
+
+
+def _without_tiles(llama_cpp) -> None:
+    """Keep llama.cpp away from Intel's matrix tiles (AMX).
+
+    Compilers drop what its code writes into the tiles' configuration (seen with GCC 12; llama.cpp's pull request
+    26954), and the first product of quantised weights ends the process: illegal instruction. The switch there is
+    also turns off weights laid out anew for the processor, so it is used on such processors alone.
+    """
+    defaults = llama_cpp.llama_model_default_params
+
+    def without_tiles():
+        params = defaults()
+        params.use_extra_bufts = False
+        return params
+    for names in (llama_cpp, llama_cpp.llama_cpp):  # the package, and the module from which its classes take it
+        names.llama_model_default_params = without_tiles
 
 
 _turns: weakref.WeakSet = weakref.WeakSet()

@@ -6,12 +6,15 @@ import random
 import subprocess
 import sys
 import textwrap
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import labkit as lk
+from labkit.models import llama
 from labkit.models.embedded import default_model, wheel_file
+from labkit.models.hardware import cpu_flags
 from labkit.models.llama import library
 
 QUESTIONS = ["What is the capital of France?", "Name three colours.", "Why is the sky blue?",
@@ -252,3 +255,13 @@ def test_another_level_of_the_same_model_keeps_its_adapter_and_leaves_the_first_
         smaller.backend.in_level("Q4_0")
     with pytest.raises(lk.BadRequest, match="Unknown level 'Q1'"):
         slm.backend.in_level("Q1")
+
+
+def test_a_processor_with_matrix_tiles_is_used_without_them():
+    """Where there are some, llama.cpp would end the process."""
+    bindings = SimpleNamespace(llama_model_default_params=library().llama_model_default_params,
+                               llama_cpp=SimpleNamespace())
+    llama._without_tiles(bindings)
+    assert not bindings.llama_model_default_params().use_extra_bufts
+    assert not bindings.llama_cpp.llama_model_default_params().use_extra_bufts
+    assert library().llama_model_default_params().use_extra_bufts == ("amx_int8" not in cpu_flags())
