@@ -38,29 +38,36 @@ class LlamaCpp(Backend):
 
     def __init__(self, model: str | Path | None = None, *, context_length: int | None = None,
                  threads: int | None = None, gpu_layers: int = -1, adapter: str | Path | None = llama_adapter.COURSE):
-        from labkit.backends.llama_engine import shared_engine
         from labkit.models.embedded import default_model, display_name
         from labkit.models.hardware import usable_cores
         check_whole(1, context_length=context_length, threads=threads)
         path = Path(model) if model else default_model()
         self.model = display_name(path)
         self._settings = (path, context_length or 0, threads or usable_cores(), gpu_layers)
-        self._engine = shared_engine(*self._settings)
-        self._adapt(llama_adapter.chosen(adapter, embedded=model is None))
+        self._adapter = llama_adapter.chosen(adapter, embedded=model is None)
+        self.unload()
+        self._plain()  # a wrong file is said at once; the course's own adapter waits for the first tool
         if adapter != llama_adapter.COURSE and self._adapter:
-            self._with_adapter()  # a wrong file is said at once; the course's own waits for the first tool
+            self._with_adapter()
 
-    def _adapt(self, adapter: Path | None) -> None:
-        """Which adapter it is, loaded with the first tool: its engine has a cache of its own, some 200 MB."""
+    def unload(self) -> None:
+        """Free the memory; the next request loads what it needs again. Answers in the making keep theirs to their end.
+
+        With an adapter there are two engines, and each has a cache of its own, some 200 MB.
+        """
         from labkit.backends.llama_engine import shared_engine
-        self._adapter, self._with_adapter = adapter, cache(partial(shared_engine, *self._settings, adapter))
+        self._plain = cache(partial(shared_engine, *self._settings))
+        self._with_adapter = cache(partial(shared_engine, *self._settings, self._adapter))
 
     @property
     def engine(self):
         """The engine below, for measurements."""
-        if self._engine is None:
+        self.check_open()
+        return self._plain()
+
+    def check_open(self) -> None:
+        if self._plain is None:
             raise BackendUnavailable(CLOSED)
-        return self._engine
 
     @property
     def trained_engine(self):
@@ -84,11 +91,12 @@ class LlamaCpp(Backend):
         own = embedded.display_name(path).split()[0] == embedded.NAME
         other = LlamaCpp(quantise.made(level, None if own else path), adapter=None, threads=threads,
                          context_length=context_length or None, gpu_layers=gpu_layers)
-        other._adapt(self._adapter)
+        other._adapter = self._adapter
+        other.unload()
         return other
 
     def close(self) -> None:
-        self._engine = self._with_adapter = None
+        self._plain = self._with_adapter = None
 
     @cached_property
     def capabilities(self) -> Capabilities:
@@ -154,9 +162,9 @@ class _Generation:
     """One answer in the making: its tokens, its sampler, and the constraint's state."""
 
     def __init__(self, backend: LlamaCpp, request: Request, prompt: list[int]):
-        self.request = request
-        self.current = lambda: backend.trained_engine if request.trained else backend.engine  # closed says so
-        self.engine = self.current()  # held to the end of the step in progress when the backend is closed
+        self.request, self.backend = request, backend
+        # Held to the end of the answer when the backend is unloaded, of the step in progress when it is closed.
+        self.engine = backend.trained_engine if request.trained else backend.engine
         self.tokens, self.n_prompt, self.owner = prompt, len(prompt), next(_owners)
         self.matcher = request.constraint and guidance.matcher(self.engine, request.constraint)
         self.sample = Sampler(request.temperature, request.top_p, request.seed)
@@ -178,13 +186,13 @@ class _Generation:
         self.cached, more = self.engine.prefill(self.tokens, self.owner)
         while more:
             yield Chunk(tokens=0, usage=self._usage())
-            _, more = self.current().prefill(self.tokens, self.owner)
+            _, more = self._open().prefill(self.tokens, self.owner)
 
     def _decode(self) -> Iterator[Chunk]:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         new, reason = self._forced(), self._finished()
         while reason is None:
-            token, _ = self.current().evaluate(self.tokens, self.owner, self._pick)
+            token, _ = self._open().evaluate(self.tokens, self.owner, self._pick)
             if self.engine.ends(token):
                 reason = "stop"
                 break
@@ -194,6 +202,10 @@ class _Generation:
                 new, self.logprob = [], self.nothing
         yield Chunk(self._text(decoder, new) + decoder.decode(b"", True), len(new), reason, self._usage(),
                     logprob=self.logprob)
+
+    def _open(self):
+        self.backend.check_open()
+        return self.engine
 
     def _usage(self) -> Usage:
         return Usage(self.n_prompt, len(self.tokens) - self.n_prompt, self.cached)

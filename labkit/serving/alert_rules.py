@@ -7,6 +7,7 @@
         until: 5                   # where it is over; at the limit itself without it
         for_s: 10                  # begins when it has been so for 10 s
         action: stop taking work
+      - {name: idle, figure: requests_per_s, below: 0.001, for_s: 600, action: unload the model}
 """
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ from labkit.serving.alerts import Alerts, Rule
 from labkit.serving.generation import Service
 
 FIGURES = {**window.UNITS, **sensors.UNITS}
-STOP, SHRINK = "stop taking work", "shrink the model"
+STOP, SHRINK, UNLOAD = "stop taking work", "shrink the model", "unload the model"
 SMALLER = "Q4_0"
 
 
@@ -36,7 +37,7 @@ class Entry(BaseModel):
     below: float | None = None
     until: float | None = None
     for_s: float = Field(0.0, ge=0)
-    action: Literal["stop taking work", "shrink the model"] | None = None
+    action: Literal["stop taking work", "shrink the model", "unload the model"] | None = None
 
     @model_validator(mode="after")
     def _makes_sense(self):
@@ -56,6 +57,8 @@ class Entry(BaseModel):
             action, undo = lambda _: service.admission.pauses.add(why), lambda: service.admission.pauses.discard(why)
         elif self.action == SHRINK:
             action = lambda _: service.shrink(SMALLER)  # noqa: E731
+        elif self.action == UNLOAD:
+            action = lambda _: service.unload()  # noqa: E731
         return Rule(self.name, self.figure, self.above if above else self.below, above, self.until, self.for_s,
                     action, undo)
 

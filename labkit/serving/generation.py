@@ -231,6 +231,14 @@ class Service:
         self.chat.backend = smaller
         self.names.add(self.chat.model)
 
+    def unload(self) -> None:
+        """Free the model's memory; the next request loads it again, and waits for that. Answers in the making keep
+        theirs to their end. Raises BadRequest where the runtime cannot."""
+        backend = self.chat.backend
+        if not hasattr(backend, "unload"):
+            raise BadRequest(f"{backend.name} cannot unload its model while it runs: only llama.cpp can.")
+        backend.unload()
+
     def reasons(self) -> list[str]:
         """Why this service is not what it should be; none when it is."""
         full = self.admission.waiting >= self.limits.waiting

@@ -1,11 +1,13 @@
 """A service under watch: what it measures, what its alerts do, and that no fault of the watching stops it."""
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
 import threading
 import time
+import weakref
 
 import httpx
 import pytest
@@ -213,6 +215,22 @@ def test_the_model_is_shrunk_while_it_answers(slm_of_its_own):
         assert post(server, model="gpt-4").status_code == 404
 
 
+def test_the_model_is_unloaded_while_it_answers_and_loaded_again(slm_of_its_own):
+    quiet = Entry(name="quiet", figure="requests_waiting", below=1, action="unload the model")
+    watch = Watch(alerts=[quiet], every_s=3600)
+    with serve_in_background(slm_of_its_own, watch=watch) as server:
+        alone = post(server, messages=STORY, max_tokens=30).json()["choices"][0]["message"]["content"]
+        loaded = weakref.ref(slm_of_its_own.backend.engine)
+        body = {"messages": STORY, "max_tokens": 30, "stream": True}
+        with httpx.stream("POST", f"{server.base_url}/v1/chat/completions", json=body, timeout=60) as stream:
+            lines = stream.iter_lines()
+            first = next(lines)
+            watch.look()
+            assert _text([first, *lines]) == alone
+        until(lambda: gc.collect() is not None and loaded() is None)
+        assert post(server, messages=STORY, max_tokens=30).json()["choices"][0]["message"]["content"] == alone
+
+
 def _text(lines: list[str]) -> str:
     events = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
     return "".join(event["choices"][0]["delta"].get("content") or "" for event in events if event["choices"])
@@ -224,12 +242,13 @@ def slm_of_its_own():
         yield slm
 
 
-def test_a_runtime_that_cannot_shrink_says_so(watched):
-    watch = Watch(alerts=[Entry(name="memory", figure="rss_bytes", above=1, action="shrink the model")], every_s=3600)
+@pytest.mark.parametrize("action, cannot", [("shrink the model", "change"), ("unload the model", "unload")])
+def test_a_runtime_that_cannot_says_so(watched, action, cannot):
+    watch = Watch(alerts=[Entry(name="memory", figure="rss_bytes", above=1, action=action)], every_s=3600)
     watched(watch)
     watch.look()
     ((_, told),) = watch.history.events(60)
-    assert told.endswith("(its action failed: BadRequest: gated cannot change its model while it runs: only "
+    assert told.endswith(f"(its action failed: BadRequest: gated cannot {cannot} its model while it runs: only "
                          "llama.cpp can.)")
 
 
