@@ -17,6 +17,31 @@ from labkit.backends.reply import Usage
 def pytest_configure(config):
     """Hear Ctrl-C, and let the programs that tests start hear it: a shell's background job, as in CI, ignores it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    _core_of_its_own(os.environ.get("PYTEST_XDIST_WORKER", ""))
+
+
+def _core_of_its_own(worker: str) -> None:
+    """With `-n`: models that compute with every core, beside each other, wait for each other most of the time."""
+    if worker.startswith("gw") and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
+
+
+def pytest_collection_modifyitems(items) -> None:
+    """With `-n 2 --dist loadgroup`: the tests of a file stay together, and those of a runtime, loaded once for all."""
+    for item in items:
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        together = parameters.get("connect") or item.path.relative_to(item.config.rootpath).as_posix()
+        item.add_marker(pytest.mark.xdist_group(str(together)))
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """What tests measured: record_property("figures", "…")."""
+    for report in terminalreporter.getreports("passed"):
+        for name, figures in report.user_properties:
+            if name == "figures" and report.when == "call":
+                terminalreporter.section(report.nodeid, sep="-")
+                terminalreporter.write_line(figures)
 
 
 @pytest.hookimpl(trylast=True)

@@ -15,12 +15,12 @@ import pytest
 from labkit.course.card import CHECK_MIME, SKIP_MIME
 from labkit.course.checking import NOT_YET, PASSED, UNDONE
 
+SKIPPED = "skipped by needs()"
+
 _stopped = pytest.StashKey[str]()
-_skips = pytest.StashKey[list]()
 
 
 def pytest_configure(config):
-    config.stash[_skips] = []
     os.environ["LABKIT_PROGRESS"] = "memory"
 
 
@@ -28,7 +28,7 @@ def pytest_configure(config):
 def pytest_runtest_makereport(item, call):
     report = yield
     if call.when == "call" and report.passed and type(item).__name__ == "IPyNbCell":
-        faults = [*_unexpected_skips(item), *_wrong_checks(item)]
+        faults = [*_unexpected_skips(item, report), *_wrong_checks(item)]
         if faults:
             report.outcome, report.longrepr = "failed", f"{item.nodeid}: " + "; ".join(faults)
         elif reason := _resting(item):
@@ -42,10 +42,11 @@ def _data(item, mime: str) -> list[dict]:
     return [bundle[mime] for bundle in bundles if mime in bundle]
 
 
-def _unexpected_skips(item):
+def _unexpected_skips(item, report):
     for skip in _data(item, SKIP_MIME):
         surprising = _surprising(skip["needs"])
-        item.config.stash[_skips].append((item, skip["reason"], "not expected" if surprising else "allowed"))
+        said = f"{skip['reason']} [{'not expected' if surprising else 'allowed'}]"
+        report.user_properties.append((SKIPPED, said))  # the report travels, where others run the tests (pytest-xdist)
         if skip["stop"]:
             item.parent.stash[_stopped] = skip["reason"]
         if surprising:
@@ -74,9 +75,10 @@ def _resting(item) -> str:
     return "" if ran else item.parent.stash.get(_stopped, "")
 
 
-def pytest_terminal_summary(terminalreporter, config):
-    skips = config.stash.get(_skips, [])
-    if skips:
-        terminalreporter.section("skipped by needs()")
-    for item, reason, judged in skips:
-        terminalreporter.write_line(f"{item.nodeid}: {reason} [{judged}]")
+def pytest_terminal_summary(terminalreporter):
+    reports = [r for reports in terminalreporter.stats.values() for r in reports if hasattr(r, "user_properties")]
+    said = [f"{r.nodeid}: {text}" for r in reports for name, text in r.user_properties if name == SKIPPED]
+    if said:
+        terminalreporter.section(SKIPPED)
+    for line in said:
+        terminalreporter.write_line(line)

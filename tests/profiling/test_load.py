@@ -7,13 +7,12 @@ from labkit.profiling import kill, load
 from labkit.profiling.load import Answer
 
 
-def test_a_server_keeps_its_promises_under_more_than_its_capacity_and_a_kill(capsys, monkeypatch):
+def test_a_server_keeps_its_promises_under_more_than_its_capacity_and_a_kill(record_property, monkeypatch):
     monkeypatch.setattr(load, "DEADLINE_S", 20.0)
     monkeypatch.setattr(load, "TIMES", 8)  # in so short a time, twice the capacity would not fill the queue
     steps = []
     found = load.run(seconds=4, rounds=1, progress=lambda *step: steps.append(step[:2]))
-    with capsys.disabled():
-        print(f"\n{found}")
+    record_property("figures", str(found))
     o, k = found.overload, found.kill
     assert steps == [(0, 3), (1, 3), (2, 3)]
     assert o.asked == o.answered + o.refused + o.late + o.other + o.lost and o.answered > 0 and o.refused > 0

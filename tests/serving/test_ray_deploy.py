@@ -122,7 +122,7 @@ class Load:
 
 
 @here
-def test_a_node_that_dies_under_load_costs_no_answer(cluster, port, tmp_path, monkeypatch):
+def test_a_node_that_dies_under_load_costs_no_answer(cluster, port, tmp_path, monkeypatch, record_property):
     """No request is lost to OpenAI's client, which asks again; how often it had to is counted and told."""
     made, nodes = cluster
     monkeypatch.setenv("LABKIT_HOME", str(tmp_path))
@@ -151,7 +151,8 @@ def test_a_node_that_dies_under_load_costs_no_answer(cluster, port, tmp_path, mo
         load.stop()
     lost = [outcome for *_, outcome in load.done if "Paris" not in outcome]
     slowest = max(ended - began for began, ended, _ in load.done if ended > killed)
-    print(f"{len(load.done)} requests, {len(lost)} lost, {len(refused)} asked again, slowest {slowest:.1f} s")
+    record_property("figures", f"{len(load.done)} requests, {len(lost)} lost, {len(refused)} asked again, "
+                               f"slowest {slowest:.1f} s")
     assert not lost
     seen = []
 
