@@ -14,6 +14,10 @@ from pathlib import Path
 
 import httpx
 import matplotlib.pyplot as plt
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import labkit as lk
 from labkit.course import alt, check, needs, plot_style, predict
@@ -276,7 +280,9 @@ server.stop()
 
 # %% [markdown]
 # Answers in the making end on the model they began with. The old name still works, and every answer says which model
-# wrote it: a service must not hide that it has become worse.
+# wrote it: a service must not hide that it has become worse. A third action, `unload the model`, is for the night: with
+# `{figure: requests_per_s, below: 0.001, for_s: 600}` the memory is free after ten quiet minutes, and the first request
+# of the morning waits for the load.
 #
 # ## Other servers count in other words
 # vLLM and llama.cpp's server tell their figures to Prometheus, as `labkit serve` does at `/metrics`. Each has its own
@@ -295,6 +301,40 @@ if needs("xllamacpp", stop=False):
 # %% [markdown]
 # llama.cpp's server calls the first one its throughput. It is the speed that one reader sees. Read what a figure counts
 # before you compare it.
+#
+# ## One request from inside
+# Figures tell how many and how long. Which part of *this* request took long? That is what a **trace** is for, and
+# **OpenTelemetry** is the form in which programs tell each other traces. labkit tells nothing until you set a
+# provider. Here one keeps what it hears in memory; yours would send it to a collector.
+
+# %%
+spans, provider = InMemorySpanExporter(), TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(spans))
+trace.set_tracer_provider(provider)
+with serve_in_background(slm) as server:
+    http.post(f"{server.base_url}/v1/chat/completions", json=question)
+for span in sorted(spans.get_finished_spans(), key=lambda span: span.start_time):
+    print(f"{(span.end_time - span.start_time) / 1e6:7.1f} ms  {span.name}")
+(answer,) = [span for span in spans.get_finished_spans() if span.name.startswith("chat ")]
+print()
+for name, value in answer.attributes.items():
+    print(f"{name}: {value}")
+
+# %% [markdown]
+# The web framework may tell spans of its own; the one called `chat` is labkit's. Its names are the convention's for
+# generative AI, so a tool that knows them can draw it beside those of any other service. What is *not* there matters
+# as much: is the question in any of them?
+
+# %%
+guess = None  # "yes" or "no"
+
+found = "yes" if any("France" in span.to_json() for span in spans.get_finished_spans()) else "no"
+predict("The question is in a span", guess, found)
+assert found == "no"
+
+# %% [markdown]
+# Traces travel to other machines and are kept for long. What people ask does not belong in them unless somebody decided
+# so.
 #
 # ## Exercises
 # **15.1** Write `nearest_rank(values, percent)`: the smallest of the values such that at least `percent` % of all

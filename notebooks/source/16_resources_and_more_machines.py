@@ -17,7 +17,10 @@ import matplotlib.pyplot as plt
 import psutil
 
 import labkit as lk
-from labkit.course import alt, check, plot_style, predict
+from labkit.agents.policies import LARGE, SMALL, always, first, when
+from labkit.agents.routing import Router
+from labkit.backends import managed
+from labkit.course import alt, check, needs, plot_style, predict
 from labkit.data import data_folder
 from labkit.models.quantise import made
 from labkit.profiling.memory import rss
@@ -164,7 +167,37 @@ alt(figure, "Requests a second by how many are taken at a time: "
 
 # %% [markdown]
 # The gain comes from batching: the weights are read once for several answers. It ends where the cores have no more
-# time, and every further worker only makes each answer slower. So a scaler needs an upper bound, and a reason for each
+# time, and every further worker only makes each answer slower.
+#
+# ## Choose by load
+# A router (lesson 03) can look at how busy a model is. Up to two answers are made by the model in this notebook; what
+# comes on top goes to a **server that batches**. That is vLLM if one is running here (lesson 08), else llama.cpp's.
+# Of 8 requests that come at once, how many does the server answer?
+
+# %%
+guess = None  # 0 to 8
+
+running = next(managed.running("vllm"), None)
+if running or needs("xllamacpp", stop=False):
+    server = (lk.connect("vllm", base_url=running.base_url) if running else
+              lk.connect("llama.cpp-server", slots=4, context_length=1024))
+    with pool.use("Q8_0") as slm, server, ThreadPoolExecutor(8) as clients:
+        busy = when(lambda case: case.busy >= 2, LARGE, "two are in the making here")
+        router = Router(slm, server, first(busy, always(SMALL)))
+        began = time.perf_counter()
+        list(clients.map(lambda i: router.chat(f"Tell me about {i}.", max_tokens=24), range(8)))
+        seconds = time.perf_counter() - began
+    there = [routed for routed in router.log if routed.tier == LARGE]
+    predict("Answered by the server", guess, len(there), "of 8")
+    print(f"{8 / seconds:.2f} requests/s with both, {max(speeds.values()):.2f} with the best of one")
+    print(there[-1].why)
+
+# %% [markdown]
+# On one machine the second server brings little or nothing: both live off the same cores. What the choice does bring is
+# a place for the overflow, and with another machine behind it, real speed. Only measuring tells which case you have.
+#
+# ## Up and down by itself
+# So a scaler needs an upper bound, and a reason for each
 # step. `Scaler` looks at how long requests wait.
 #
 # Below is a **replay**, not a run: requests come by a made-up timetable and are served at the speeds that you just
