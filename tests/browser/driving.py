@@ -28,10 +28,10 @@ HEIGHT = """() => [...document.querySelectorAll('.jp-WindowedPanel-outer')]
 
 def open_notebook(page, lab, name):
     page.goto(lab.url(name))
-    page.wait_for_selector(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook", timeout=60_000)
+    page.wait_for_selector(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook", timeout=120_000)
     page.wait_for_function(
         "() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'",
-        timeout=60_000)
+        timeout=120_000)
 
 
 def open_source(page, lab, name, source):
@@ -47,7 +47,7 @@ def run_all(page):
     page.evaluate(CLEAR)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-    page.wait_for_function(IDLE, timeout=120_000)
+    page.wait_for_function(IDLE, timeout=300_000)  # for what hangs, not for a slow machine
 
 
 def bring_into_view(page, locator):

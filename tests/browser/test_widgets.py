@@ -37,7 +37,7 @@ def test_levels_and_builder_are_clicked(page, lab, pictures):
     assert page.evaluate(ERRORS) == []
 
     bring_into_view(page, page.get_by_role("button", name="Ask both")).click()
-    page.wait_for_selector(".lk-levels .lk-two", timeout=60_000)
+    page.wait_for_selector(".lk-levels .lk-two", timeout=120_000)
     assert "Paris" in page.locator(".lk-answer").first.inner_text()
     page.get_by_label("Levels").first.select_option("Q4_0")
     page.wait_for_function("() => document.querySelectorAll('.lk-levels table tr').length === 2")
@@ -53,10 +53,10 @@ def test_levels_and_builder_are_clicked(page, lab, pictures):
     request = bring_into_view(page, page.get_by_label("Request"))
     request.fill("Where is my order A-1042?")
     page.locator(".jupyter-button", has_text="Run").click()
-    page.wait_for_selector(".lk-trace", timeout=60_000)
+    page.wait_for_selector(".lk-trace", timeout=120_000)
     assert "order_status" in page.locator(".lk-trace").inner_text()
     page.locator(".jupyter-button", has_text="Export").click()
-    page.get_by_text("Written:").wait_for(timeout=10_000)
+    page.get_by_text("Written:").wait_for(timeout=60_000)
     assert (lab.folder / "my_agents" / "my_agent.yaml").is_file()
     shot(page, pictures, "builder")
     assert page.outside == []
