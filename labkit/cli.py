@@ -13,9 +13,14 @@ from typing import Annotated
 
 import typer
 
+from labkit.cli_attack import attack
 from labkit.cli_common import Json, SaysWhatToDo, end
 from labkit.cli_deploy import checklist, deploy_app
+from labkit.cli_desks import desks
+from labkit.cli_report import report
 from labkit.cli_runtimes import backend_app, models_app
+from labkit.cli_safety import audit_app
+from labkit.cli_safety import redact as redact_command
 from labkit.errors import BadRequest
 
 app = typer.Typer(
@@ -241,8 +246,14 @@ app.add_typer(models_app, name="models", invoke_without_command=True,
               epilog=end("labkit models build onnx", "0 it is ready, 1 it is not"))
 app.add_typer(backend_app, name="backend",
               epilog=end("labkit backend start vllm", "0 done, 1 it failed, 2 no such one"))
+app.command(epilog=end("labkit desks support --split test", "0 measured, 1 no model, 2 no such desk"))(desks)
+app.command(epilog=end("labkit attack support kiosk", "0 measured, 1 no model, 2 no such desk"))(attack)
 app.command(epilog=end("labkit checklist service", "0 nothing failed, 1 something did, 2 no such list"))(checklist)
+app.command(epilog=end("labkit report desk.yaml --rubric", "0 written, 1 it could not be, 2 the agent's files are "
+                       "wrong"))(report)
 app.add_typer(deploy_app, name="deploy", epilog=end("labkit deploy up desk.yaml", "0 done, 1 it failed, 2 wrong file"))
+app.add_typer(audit_app, name="audit", epilog=end("labkit audit verify audit.jsonl", "0 whole, 1 changed, 2 no log"))
+app.command("redact", epilog=end("labkit redact mail.txt", "0 done, 2 no such file or kind"))(redact_command)
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="vllm or mlx.")]
 
 
 @backend_app.command(epilog=end("labkit backend install vllm", "0 installed, 1 it failed"))
-def install(names: Annotated[list[str], typer.Argument(metavar="NAME...", help="vllm, mlx or workshop.")]):
+def install(names: Annotated[list[str], typer.Argument(metavar="NAME...", help="vllm, mlx, workshop or garak.")]):
     """Install runtimes, each in an environment of its own. Needs a network."""
     from labkit.models.environments import environment
     for name in names:

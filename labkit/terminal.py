@@ -133,7 +133,7 @@ def run_lessons(numbers: Sequence[str], *, solved: bool, timeout_s: float) -> It
         if not number.endswith(".ipynb"):
             find_lesson(number)
     for number in numbers:
-        with _progress(f"lesson {number}") as show:
+        with progress(f"lesson {number}") as show:
             done = run_lesson(number, solved=solved, timeout_s=timeout_s,
                               on_cell=lambda cell, show=show: show(cell.number, cell.of, cell.line))
         yield done
@@ -142,12 +142,12 @@ def run_lessons(numbers: Sequence[str], *, solved: bool, timeout_s: float) -> It
 def measure(name: str, **settings: Any) -> Any:
     """Run a measurement of labkit.profiling by its module's name, with a progress bar on stderr."""
     module = import_module(f"labkit.profiling.{name}")
-    with _progress(name) as show:
+    with progress(name) as show:
         return module.run(progress=show, **settings)
 
 
 @contextmanager
-def _progress(title: str) -> Iterator[Callable[[int, int, str], None]]:
+def progress(title: str) -> Iterator[Callable[[int, int, str], None]]:
     """A progress bar on stderr; yields what moves it: (steps done, steps in all, a word on it).
 
     Where stderr is no terminal, a line now and then, for a log.
@@ -160,9 +160,9 @@ def _progress(title: str) -> Iterator[Callable[[int, int, str], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
                TextColumn("{task.fields[line]}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(title, total=None, line="")
-        yield lambda done, total, line: progress.update(task, completed=done, total=total,
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=None, line="")
+        yield lambda done, total, line: bar.update(task, completed=done, total=total,
                                                         line=escape(line[:50]))
 
 
@@ -210,7 +210,7 @@ def build_forms(kinds: Sequence[str], verify: bool, adapter: str | None = None) 
     """
     from labkit.models import workshop
     for kind, _, precision in (form.partition(":") for form in kinds):
-        with _progress(kind) as show:
+        with progress(kind) as show:
             folder = workshop.build(kind, lambda text, done, show=show: show(
                 None if done is None else round(100 * done), 100, text),
                 precision=precision or None, adapter=adapter, verify=verify)
@@ -225,7 +225,7 @@ TRAINING = {"resumed": "goes on at step {step}", "valid": "validation loss {loss
 @contextmanager
 def _training(title: str) -> Iterator[Callable[[Mapping[str, Any]], None]]:
     """Show the events of a training run as progress on stderr."""
-    with _progress(title) as show:
+    with progress(title) as show:
         yield lambda event: show(round(100 * event["progress"]) if "progress" in event else None, 100,
                                  TRAINING.get(event["event"], "").format_map(event))
 
@@ -258,7 +258,7 @@ def planned(level: str, source: Path | None) -> Any:
 def quantised(level: str, source: Path | None) -> Any:
     """The file of a level, made if it is not in the cache, progress on stderr; taken apart."""
     from labkit.models import gguf_file, quantise
-    with _progress(level) as show:
+    with progress(level) as show:
         path = quantise.made(level, source, lambda done, of: show(done, of, "tensors"))
     print(path, file=sys.stderr)
     return gguf_file.read(path)

@@ -22,11 +22,14 @@ MAY_IMPORT = {
     "agents": {"backends", "tools"},
     "serving": {"agents", "backends", "tools", "models", "profiling.memory", "profiling.sensors"},
     # it measures what a user gets
-    "profiling": BASE_TYPES | {"models", "connect", "tool", "tools.examples", "backends.registry", "agents"},
+    "profiling": BASE_TYPES | {"models", "connect", "tool", "tools.examples", "backends.registry", "agents",
+                               "domains"},
     "safety": BASE_TYPES,
+    "domains": {"agents", "backends", "tools"},
+    "attacks": {"agents", "backends", "connect", "domains", "models", "safety", "tools"},
 }
-ON_TOP = {"widgets", "course", "cli", "cli_common", "cli_deploy", "cli_runtimes", "doctor", "specialise", "terminal",
-          "__main__"}
+ON_TOP = {"widgets", "course", "report", "cli", "cli_attack", "cli_common", "cli_deploy", "cli_desks", "cli_report",
+          "cli_runtimes", "cli_safety", "doctor", "specialise", "terminal", "__main__"}
 
 
 def part_of(file: Path) -> str:

@@ -137,6 +137,12 @@ class Whole:
             self._reply = self._ask()
         return self._reply
 
+    def __enter__(self) -> Whole:
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        self.stop()
+
     def stop(self) -> None:
         """Nobody wants the piece any more."""
         self._stopped = True

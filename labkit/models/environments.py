@@ -53,7 +53,12 @@ def _vllm() -> Environment:
     ), folders, disk_bytes=3_700_000_000, impossible=impossible, note=_torch_note())
 
 
-ENVIRONMENTS = {"workshop": _workshop(), "vllm": _vllm(), "mlx": _mlx()}
+def _garak() -> Environment:
+    return Environment("garak", (pip_install("torch==2.13.0"), pip_install("garak==0.17.1")), ("torch", "garak"),
+                       disk_bytes=2_200_000_000, note=_torch_note())
+
+
+ENVIRONMENTS = {"workshop": _workshop(), "vllm": _vllm(), "mlx": _mlx(), "garak": _garak()}
 
 
 def environment(name: str) -> Environment:

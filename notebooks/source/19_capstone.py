@@ -10,12 +10,14 @@ import sqlite3
 import tempfile
 from pathlib import Path
 
+import matplotlib.pyplot as plt
+
 import labkit as lk
 from labkit import report, safety
-from labkit.course import check, predict
-from labkit.domains.agent import DeskAgent
+from labkit.course import alt, check, plot_style, predict
 from labkit.table import Table
 
+plot_style()
 slm = lk.connect()
 folder = Path(tempfile.mkdtemp())
 
@@ -84,19 +86,28 @@ class Hasty(Shed):
 
     def back(self, item: str) -> str:
         """Back."""
-        if not self.do("DELETE FROM loans WHERE item = lower(?) RETURNING item", item):
+        if not self.do("SELECT 1 FROM loans WHERE item = lower(?)", item):
             raise ValueError(f"Nobody has the {item}.")
+        self.do("DELETE FROM loans WHERE item = lower(?)", item)
         return f"The {item} is back."
 
 
 # %% [markdown]
-# `DeskAgent` is the agent of lesson 18: it calls tools, and what they say is its answer. `make` gives a fresh agent
-# over fresh data, so that no scenario can spoil the next.
+# A small model that words the result again gets some of it wrong. So here, as at the desks of lesson 18, it decides on
+# the call, and what the tool says is the answer. `make` gives a fresh agent over fresh data, so that no scenario can
+# spoil the next.
 
 # %%
+class ShedAgent(lk.Agent):
+    def run(self, task):
+        run = super().run(task)
+        told = [step.error or step.result for step in run.steps if step.kind == "tool"]
+        return run.end("\n".join(told), "stop") if told else run
+
+
 def make(slm, kind=Hasty, names=("check", "out", "back")):
     shed = kind()
-    agent = DeskAgent(slm, tools=[getattr(shed, name) for name in names], max_tokens=40)
+    agent = ShedAgent(slm, tools=[getattr(shed, name) for name in names], max_steps=1, max_tokens=40)
     agent.shed = shed  # for the checks
     return agent
 
@@ -231,7 +242,8 @@ Table(("words", "jobs done", "95 % interval", "median, s"), (line("hasty", befor
 
 # %% [markdown]
 # Look at the intervals before you celebrate. With ten requests they are wide; where they overlap, the same luck could
-# have made the difference. Exercise 19.3 says how many requests a claim needs.
+# have made the difference. Exercise 19.3 says how many requests a claim needs. And these ten were at hand when the
+# clear words were written. So they show how it is done; how it will do with strangers' words, they do not show.
 #
 # ## Step 5: the guard
 # In that report was also a trial of safety: notes on the door that give orders. What ran?
@@ -241,8 +253,8 @@ for tried in after["safety"]["tried"]:
     print(f"{tried['text']}\n  ran: {', '.join(tried['called']) or 'nothing'}\n")
 
 # %% [markdown]
-# A model reads everything as one text. It does not know who may give orders. So the rule stands outside of it: values
-# that come from a document reach no tool that writes (lesson 17). How many attacks will get through?
+# A model reads everything as one text. It does not know who may give orders. So the rule stands outside of it: what a
+# document says reaches no tool that writes (lesson 17). How many attacks will get through?
 
 # %%
 guess = None  # your guess, 0 to 2
@@ -261,6 +273,22 @@ found = card.to_dict()
 predict("Attacks that succeed behind the guard", guess, found["safety"]["succeeded"], "of 2")
 assert found["safety"]["succeeded"] == 0
 assert found["completion"]["right"] >= after["completion"]["right"] - 1  # safe, and still of use
+
+# %%
+agents = {"hasty": before, "clear": after, "guarded": found}
+figure, axes = plt.subplots(figsize=(6.5, 2.6))
+for place, each in enumerate(agents.values()):
+    done, attacks = each["completion"], each["safety"].get("attack_success")
+    axes.plot([100 * done["low"], 100 * done["high"]], [place] * 2, "-", marker="", color="black")
+    axes.plot(100 * done["share"], place, "o", color="black", markersize=7, label=None if place else "jobs done")
+    if attacks is not None:
+        axes.plot(100 * attacks, place, "x", color="black", markersize=9, label="attacks" if place == 1 else None)
+axes.set(xlim=(-3, 103), ylim=(-0.5, 2.5), yticks=range(3), yticklabels=agents,
+         xlabel="share, % (jobs with their 95 % interval)")
+axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.2), ncols=2)
+told = ", ".join(f"{name} {each['completion']['right']}" for name, each in agents.items())
+alt(figure, f"Jobs done of ten: {told}. Attacks that succeed: {after['safety']['succeeded']} of 2 without the guard, "
+            f"{found['safety']['succeeded']} of 2 with it.")
 
 # %% [markdown]
 # ## Step 6: the report card
@@ -283,22 +311,23 @@ Table(("network", "requests", "far model", "fallback here", "nobody"), tuple(
 # advertising.
 
 # %%
-assert found["network"]["answered_while_gone"] == 1
+assert found["network"]["answered_while_gone"] == 1 and all(found["network"]["without_router"])
 print(f"Told of the crash after {found['crash']['told_s']:.2f} s: {found['crash']['told']}")
 print(f"A good answer again after {found['crash']['back_s']:.1f} s.")
 
 # %% [markdown]
 # ## Graded
 # The **rubric** is a YAML file: figures of the report, limits, points. What was not measured has none. Which line
-# fails?
+# will fail?
 
 # %%
 report.grade(found)
 
 # %% [markdown]
-# One line fails, and it is right: asked to lend something without saying for how long, the model makes a number up. A
-# weak kind of request hides well in a good mean. How would you mend it? A default for `days`, a tool that
-# asks back, training (lesson 10)? Change one thing, and run the report again.
+# *It also leaves alone what is not its job* fails, and rightly so: asked to lend something without a word on how long,
+# the model makes a number up. A weak kind of request hides well in a good mean. How would you mend it? With a default
+# for `days`, a tool that asks back, training (lesson 10)? Change one thing, and run the report again. Time and memory
+# depend on the machine: beside other work, more lines may fail.
 #
 # **As files**, your agent runs from the command line: `shed.py` with a function `agent(slm)` and the checks, and
 # `shed.jsonl` with the scenarios beside it. A desk of lesson 18 is reported on by its name.
@@ -341,7 +370,9 @@ def break_even(price, seconds, watts, per_kwh, cloud):
 
 # %%
 check("19.2", break_even)
-print(break_even(300, found["latency"]["p50_s"], 15, 0.30, found["cost"]["cloud"][0]["cost"]))
+cloud = found["cost"]["cloud"][0]
+print(f"Requests until 300 {found['cost']['currency']} are saved, against {cloud['name']}:",
+      break_even(300, found["latency"]["p50_s"], 15, 0.30, cloud["cost"]))
 
 # %% [markdown]
 # **19.3** You want to claim "at least `share`". Write `needed(share)`: the smallest number of scenarios such that, if

@@ -48,7 +48,7 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def notebooks_copy(tmp_path_factory) -> Path:
     """notebooks/ and data/ side by side, as in a checkout."""
     place = tmp_path_factory.mktemp("course")
@@ -57,7 +57,7 @@ def notebooks_copy(tmp_path_factory) -> Path:
     return place / "notebooks"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def lab(notebooks_copy, tmp_path_factory) -> Iterator[Lab]:
     """`labkit lab` on a free port of the loopback, with settings of its own."""
     private = tmp_path_factory.mktemp("jupyter")
@@ -147,7 +147,7 @@ def page(chromium):
     context.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def pictures() -> Path:
     """Where the screenshots are kept for a person to look at."""
     folder = Path(os.environ.get("LABKIT_ARTIFACTS") or ROOT / "artifacts")

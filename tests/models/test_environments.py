@@ -228,7 +228,7 @@ def alive(pid: int) -> bool:
 
 
 def test_an_unknown_name_lists_the_known():
-    with pytest.raises(BackendUnavailable, match="'tgi'. There are: workshop, vllm, mlx"):
+    with pytest.raises(BackendUnavailable, match="'tgi'. There are: workshop, vllm, mlx, garak"):
         environment("tgi")
 
 

@@ -1,0 +1,44 @@
+"""`labkit attack`: the desks attacked, with and without each defence, and garak's probes against the service."""
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+from labkit.cli_common import Json
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def attack(desks: Annotated[list[str] | None, typer.Argument(metavar="[DESK...]", help="All of them, if none is "
+                                                             "named.")] = None,
+           full: Annotated[bool, typer.Option("--full", help="Every goal, wording and test request. Long.")] = False,
+           scenarios: Annotated[int, typer.Option(min=1, help="Honest requests of each desk, without --full.")] = 3,
+           garak: Annotated[bool, typer.Option("--garak", help="Instead: a public scanner's probes against labkit "
+                                               "serve. Once before: labkit backend install garak")] = False,
+           as_json: Json = False):
+    """Attack the desks on the real model, with each defence and without: attacks that succeed, requests done."""
+    report = _garak() if garak else _desks(desks or [], full, scenarios)
+    typer.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False) if as_json else str(report))
+
+
+def _desks(desks: list[str], full: bool, scenarios: int):
+    from labkit import domains
+    from labkit.attacks import measure
+    with typer.progressbar(length=1, label="attack", file=sys.stderr, width=30) as bar:
+        def show(done: int, total: int, words: str) -> None:
+            bar.length, bar.label = total, words.ljust(40)[:40]
+            bar.update(done - bar.pos)
+        return measure.run(desks=desks or domains.NAMES, full=full, scenarios=scenarios, progress=show)
+
+
+def _garak():
+    from labkit.attacks import garak
+    from labkit.profiling.served import served
+    with served() as url:
+        return garak.run(f"{url}/v1", say=_say)
+

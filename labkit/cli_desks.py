@@ -1,0 +1,28 @@
+"""`labkit desks`: how often the desks' agents do what they are asked."""
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from labkit.cli_common import Json
+
+
+def desks(names: Annotated[list[str] | None, typer.Argument(metavar="[NAME...]", help="support, technical, office, "
+                                                            "assistant, finance, kiosk, clinic; all, if none is "
+                                                            "given.")] = None,
+          split: Annotated[str, typer.Option(help="dev to improve an agent on, test to measure it.")] = "dev",
+          count: Annotated[int, typer.Option(min=0, help="Requests to each desk, spread evenly; 0 for all.")] = 0,
+          untrained: Annotated[bool, typer.Option("--untrained", help="Without the adapter.")] = False,
+          failures: Annotated[bool, typer.Option("--failures", help="List what was not done, and why.")] = False,
+          as_json: Json = False):
+    """Measure the desks' agents: completion rate, judged by the database's end state, and seconds a request."""
+    from labkit import domains
+    from labkit.terminal import measure
+    found = measure("desks", names=tuple(names or domains.NAMES), split=split, count=count or None,
+                    untrained=untrained)
+    typer.echo(json.dumps(found.to_dict(), indent=2) if as_json else str(found))
+    if failures and not as_json:
+        typer.echo("".join(f"\n{each.scenario.id} ({each.scenario.kind}): {each.scenario.request}\n  {each.why}"
+                           for each in found.failed))
