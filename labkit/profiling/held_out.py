@@ -26,6 +26,15 @@ def load(split: str, calls: bool, cases: int | None = None) -> list[Case]:
     return thinned(found, cases)
 
 
+def by_list(split: str, lists: int, each: int) -> list[Case]:
+    """The first `each` requests for each of `lists` lists of tools, evenly spread over the split.
+
+    Requests with one list stand together: a model with a prefix cache reads the list once for all of them.
+    """
+    groups = thinned(list(examples.read(data_folder("toolcalls") / f"{split}.jsonl")), lists)
+    return [_case(group, asked) for group in groups for asked in group.asked[:each]]
+
+
 def answer_key(split: str) -> dict[str, Sequence[Mapping[str, Any]]]:
     """Every request of a split with the calls that are right to make."""
     return {asked.request: complete(asked) for group in examples.read(data_folder("toolcalls") / f"{split}.jsonl")
