@@ -1,12 +1,13 @@
 """A small table that shows itself in a notebook and in a terminal."""
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Table:
-    """Text cells. Columns after the first are right-aligned, but for a table of names and values."""
+    """Text cells. Columns of figures are right-aligned, but for a table of names and values."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -20,21 +21,29 @@ class Table:
         return "\n".join(part for part in (self.title, *lines, self.note) if part)
 
     def _repr_markdown_(self) -> str:
-        rule = ("---", *["---:" if self._figures else "---"] * (len(self.columns) - 1))
+        rule = tuple("---:" if right else "---" for right in self._right)
         lines = [f"| {' | '.join(map(_escape, cells))} |" for cells in (self.columns, rule, *self.rows)]
         title = f"**{self.title}**" if self.title else ""
         note = f"<small>{self.note}</small>" if self.note else ""
         return "\n\n".join(part for part in (title, "\n".join(lines), note) if part)
 
     @property
-    def _figures(self) -> bool:
-        return len(self.columns) > 2
+    def _right(self) -> list[bool]:
+        """Of each column, whether it is one of figures: at least half of its cells begin with a number."""
+        if len(self.columns) == 2:
+            return [False, False]
+        cells = zip(*self.rows, strict=True) if self.rows else ((),) * len(self.columns)
+        return [i > 0 and 2 * sum(map(_is_figure, column)) >= len(column) for i, column in enumerate(cells)]
 
     def _line(self, cells: tuple[str, ...], widths: list[int]) -> str:
-        return "  ".join(text.rjust(width) if i and self._figures else text.ljust(width)
-                         for i, (text, width) in enumerate(zip(cells, widths, strict=True))).rstrip()
+        return "  ".join(text.rjust(width) if right else text.ljust(width)
+                         for text, width, right in zip(cells, widths, self._right, strict=True)).rstrip()
 
     __repr__ = __str__
+
+
+def _is_figure(cell: str) -> bool:
+    return re.match(r"[-+–−~<>≤≥ ]*\.?\d", cell) is not None
 
 
 def _escape(text: str) -> str:

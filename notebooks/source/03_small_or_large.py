@@ -29,14 +29,14 @@ slm = lk.connect()
 
 # %% [markdown]
 # ## What is a small model good for?
-# Six kinds of work, six tasks each, checked by a rule: the right value, class, number, word, call. For the last kind
+# Six kinds of work, five tasks each, checked by a rule: the right value, class, number, word, call. For the last kind
 # our model of 135 million parameters was trained (lesson 10 shows how); for the others it was not. Where will it do
 # best, where worst?
 
 # %%
 tasks = json.loads((data_folder("questions") / "families.json").read_text(encoding="utf-8"))
 tasks["know a fact"] = json.loads((data_folder("questions") / "facts.json").read_text(encoding="utf-8"))
-tasks = {kind: some[:6] for kind, some in tasks.items()}
+tasks = {kind: some[:5] for kind, some in tasks.items()}
 VALUE = {"type": "object", "required": ["value"], "properties": {"value": {"type": "string", "maxLength": 20}}}
 CLASSES = {"enum": ["positive", "neutral", "negative"]}
 
@@ -75,7 +75,7 @@ def attempt(case):
 guess = None  # the kind it does best: "know a fact", "think in two steps", "call a tool", …
 
 right = {kind: [is_right(ask(kind, task), task) for task in some] for kind, some in tasks.items()}
-right["call a tool"] = [attempt(case)[0] for case in held_out.load("desks", True, 6)]
+right["call a tool"] = [attempt(case)[0] for case in held_out.load("desks", True, 5)]
 predict("It does best at", guess, max(right, key=lambda kind: sum(right[kind])))
 for kind, hits in sorted(right.items(), key=lambda pair: -sum(pair[1])):
     share, low, high = share_interval(sum(hits), len(hits))
@@ -83,7 +83,7 @@ for kind, hits in sorted(right.items(), key=lambda pair: -sum(pair[1])):
 
 # %% [markdown]
 # "Small models suit simple, structured work", says the guide. What is simple for us is not simple for it: it knows the
-# capitals, which stand in a thousand texts, and cannot add. It does well what it was **trained** for. Six tasks say
+# capitals, which stand in a thousand texts, and cannot add. It does well what it was **trained** for. Five tasks say
 # little about the exact share; see the intervals.
 
 # %%
@@ -105,7 +105,7 @@ LARGE_PRICE = Price(read=0.40, written=1.60)    # dollars for a million tokens; 
 SMALL_PRICE = Price(read=0.004, written=0.04)   # electricity: 50 W, 1000 tokens/s read, 100 written, 0.30 a kWh
 cloud, here = Tier(large, LARGE_PRICE, remote=True), Tier(slm, SMALL_PRICE)
 
-cases = held_out.by_list("test", 8, 4)  # 8 lists of tools, 4 requests with each
+cases = held_out.by_list("test", 8, 3)  # 8 lists of tools, 3 requests with each
 
 
 def send(router, case, **more):
@@ -114,7 +114,7 @@ def send(router, case, **more):
 
 
 router = Router(here, cloud, confidence(0.8))
-for case in cases[:3]:
+for case in cases[:2]:
     print(case.messages[-1]["content"], "\n ", send(router, case), "\n")
 
 # %% [markdown]
@@ -168,7 +168,7 @@ assert gone.asked == 2 and router.report.degraded == 5
 # %% [markdown]
 # ## How good is the cascade?
 # To judge a policy you need **outcomes**: what each model gets right, and how sure the small one was. We ask the small
-# model all 32 requests (this takes a while); of the stand-in we know.
+# model all 24 requests (this takes a while); of the stand-in we know.
 
 # %%
 small_right, sure, usage = zip(*map(attempt, cases))

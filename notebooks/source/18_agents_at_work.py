@@ -23,9 +23,17 @@ slm = lk.connect()
 
 # %% [markdown]
 # ## Choose a desk
-# There are seven: `support`, `technical`, `office`, `assistant`, `finance`, `kiosk` and `clinic`. Each has three to
-# six tools over a SQLite database of its own, filled with made-up customers, orders, patients and prices. Change the
-# name and run the lesson again: the next two sections work with all of them.
+# There are seven. Each has three to six tools over a SQLite database of its own, filled with made-up customers, orders,
+# patients and prices. One request for each of them:
+
+# %%
+for name in domains.NAMES:
+    with domains.open_desk(name) as desk:
+        request = domains.scenarios(name)[0].request
+        print(f"{name:10} {request}\n{'':10} {desk.agent(slm).run(request).text.splitlines()[0][:100]}")
+
+# %% [markdown]
+# Choose one. Change the name and run the lesson again: the next two sections work with all of them.
 
 # %%
 DESK = "support"
