@@ -28,10 +28,14 @@ def _core_of_its_own(worker: str) -> None:
 
 
 def pytest_collection_modifyitems(items) -> None:
-    """With `-n 2 --dist loadgroup`: the tests of a file stay together, and those of a runtime, loaded once for all."""
+    """With `-n 2 --dist loadgroup`: the tests of a file stay together, and those of a runtime, loaded once for all.
+
+    A lesson and its solved form are files of the same name.
+    """
     for item in items:
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
-        together = parameters.get("connect") or item.path.relative_to(item.config.rootpath).as_posix()
+        file = item.path.name if item.path.suffix == ".ipynb" else item.path.relative_to(item.config.rootpath)
+        together = parameters.get("connect") or file
         item.add_marker(pytest.mark.xdist_group(str(together)))
 
 

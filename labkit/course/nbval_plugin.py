@@ -5,6 +5,7 @@
   be missing ("" for nothing). Where that is not set, any skip fails if CI is set, and none does elsewhere.
 - In notebooks/solved every check() must pass; in a learner's notebook none may.
 - What the run does stays out of the learner's own progress.
+- A solved form goes on where its lesson ended, see nbval_shared.
 """
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ import pytest
 
 from labkit.course.card import CHECK_MIME, SKIP_MIME
 from labkit.course.checking import NOT_YET, PASSED, UNDONE
+from labkit.course.nbval_shared import share_kernels
 
 SKIPPED = "skipped by needs()"
 
@@ -22,6 +24,16 @@ _stopped = pytest.StashKey[str]()
 
 def pytest_configure(config):
     os.environ["LABKIT_PROGRESS"] = "memory"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    share_kernels(config, items, _stopped_too)
+
+
+def _stopped_too(lesson, solved) -> None:
+    if _stopped in lesson.stash:
+        solved.stash[_stopped] = lesson.stash[_stopped]
 
 
 @pytest.hookimpl(wrapper=True)

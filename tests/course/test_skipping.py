@@ -120,7 +120,8 @@ def test_a_plain_script_ends_with_the_status_for_skipped(tmp_path):
 
 def _nbval(folder, **env):
     """A run of pytest with nbval as CI does it."""
-    clean = {k: v for k, v in os.environ.items() if k not in ("CI", "LABKIT_EXPECTED_SKIPS")}
+    ours = ("CI", "LABKIT_EXPECTED_SKIPS", "PYTEST_ADDOPTS")
+    clean = {k: v for k, v in os.environ.items() if k not in ours and not k.startswith("PYTEST_XDIST")}
     command = [sys.executable, "-m", "pytest", "-p", "labkit.course.nbval_plugin", "--nbval-lax",
                "--nbval-current-env", "--nbval-cell-timeout=60", "-p", "no:cacheprovider", "--color=no",
                "--rootdir", str(folder), str(folder)]
@@ -151,3 +152,30 @@ def test_nbval_holds_checks_to_their_form(lesson):
     assert got == 1 and "4 failed" in out, out
     assert "check 90.1 says 'not done' in the solved form" in out
     assert "check 90.2 says 'passed' in the learner's form" in out
+
+
+@pytest.fixture
+def counting(lesson):
+    """The small lesson; whoever imports its checks leaves a mark. counting() tells how often that was."""
+    checks = lesson.folder.parent / "example_checks.py"
+    marks = lesson.folder.parent / "marks"
+    with open(checks, "a", encoding="utf-8") as file:
+        file.write(f"\nopen({str(marks)!r}, 'a').write('x')\n")
+    build(lesson)
+    return lambda: len(marks.read_text(encoding="utf-8"))
+
+
+def test_the_solved_form_goes_on_in_the_lessons_kernel_and_alone_runs_whole(counting, lesson):
+    got, out = _nbval(lesson.folder)
+    assert got == 0 and "10 passed" in out and counting() == 1, out
+    lesson.path.unlink()
+    got, out = _nbval(lesson.folder)
+    assert got == 0 and "5 passed" in out and counting() == 2, out
+
+
+def test_where_the_lessons_kernel_died_the_solved_form_runs_whole(counting, lesson):
+    notebook = nbformat.read(lesson.path, as_version=4)
+    notebook.cells[-1].source = "import os; os._exit(1)"
+    nbformat.write(notebook, lesson.path)
+    got, out = _nbval(lesson.folder)
+    assert got == 1 and "1 failed, 9 passed" in out and counting() == 2, out
