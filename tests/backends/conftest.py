@@ -4,7 +4,7 @@ LABKIT_TEST_BACKENDS="onnx,mlx" runs it on those alone. A runtime that this mach
 the reason; in CI that is a failure, unless LABKIT_EXPECTED_SKIPS names it. llama.cpp gets every case. Each of the
 others gets every test, but of a test with many cases only every third, not the same third as the one before it,
 unless it is named: the cases are of what all of them share, and several write only a few tokens a second here.
-MLX without its GPU is the slowest by far, ten seconds a test: it gets every third test.
+MLX without its GPU is the slowest by far, ten seconds a test: it gets every sixth test.
 llama.cpp with its constraints left unused runs only when it is named: it shows what repair makes of the real
 model, and test_repair.py has the cases.
 """
@@ -78,7 +78,7 @@ def pytest_collection_modifyitems(config, items) -> None:
             if _runtime(item) == name:
                 tests.setdefault(item.originalname, []).append(item)
         wanted = [case for cases in tests.values() for case in (cases[number % 3::3] if len(cases) > 2 else cases)]
-        wanted = wanted[::3] if name in SLOWEST else wanted
+        wanted = wanted[::6] if name in SLOWEST else wanted
         left_out |= {case for cases in tests.values() for case in cases} - set(wanted)
     if left_out:
         config.hook.pytest_deselected(items=list(left_out))
