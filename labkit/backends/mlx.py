@@ -47,7 +47,8 @@ class Mlx(Prompted):
             return
         folder, self._trained = workshop.runnable("mlx", model, adapter, FORMAT)
         server = self.server(folder)
-        super().__init__(base_url=server.base_url, timeout_s=timeout_s, retries=0)
+        # Once more: now and then mlx-lm's server closes a connection without having answered.
+        super().__init__(base_url=server.base_url, timeout_s=timeout_s, retries=1)
         self.model_id, self.model = self.model, server.model + (" specialised" if self._trained else "")
         self.prompt = HFPrompt(folder)
 
