@@ -27,6 +27,7 @@ def _core_of_its_own(worker: str) -> None:
         os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the marks
 def pytest_collection_modifyitems(items) -> None:
     """With `-n 2 --dist loadgroup`: the tests of a file stay together, and those of a runtime, loaded once for all.
 
