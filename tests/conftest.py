@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 from collections import deque
+from importlib.metadata import entry_points
 
 import pytest
 
@@ -27,17 +28,24 @@ def _core_of_its_own(worker: str) -> None:
         os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the marks
-def pytest_collection_modifyitems(items) -> None:
-    """With `-n 2 --dist loadgroup`: the tests of a file stay together, and those of a runtime, loaded once for all.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """With `-n 2`: the tests of a file stay together, and those of a runtime, which is then loaded once for all."""
+    from xdist.scheduler import LoadScopeScheduling
 
-    A lesson and its solved form are files of the same name.
-    """
-    for item in items:
-        parameters = item.callspec.params if hasattr(item, "callspec") else {}
-        file = item.path.name if item.path.suffix == ".ipynb" else item.path.relative_to(item.config.rootpath)
-        together = parameters.get("connect") or file
-        item.add_marker(pytest.mark.xdist_group(str(together)))
+    class Together(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return together(nodeid)
+    return Together(config, log)
+
+
+def together(nodeid: str) -> str:
+    """What a test shares with others: its file; the runtime of the conformance suite; a lesson with its solution."""
+    file, _, test = nodeid.partition("::")
+    if "/test_conformance" in file:
+        names = [entry.name for entry in entry_points(group="labkit.backends") if f"[{entry.name}" in test]
+        return max(names, key=len, default=file)
+    return file.rpartition("/")[2] if file.endswith(".ipynb") else file
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
