@@ -2,11 +2,12 @@
 
 Up to the first exercise both forms have the same cells, and most of a lesson's time is spent there. They run once.
 Then the solved form's own cells run in the same kernel, to the end. A solved form that is run alone begins at its
-beginning, and so it does when the lesson's kernel has died.
+beginning. So it does when the lesson's kernel has died, and where the lesson goes on after its first exercise: its
+last cells would meet what they have left behind.
 """
 from __future__ import annotations
 
-from itertools import takewhile
+from itertools import dropwhile, takewhile
 
 
 def share_kernels(config, items: list, on_shared) -> None:
@@ -25,7 +26,19 @@ def share_kernels(config, items: list, on_shared) -> None:
             ordered += cells[pairs[item.path]]
     items[:] = ordered
     for path, solved in pairs.items():
-        _share(config, cells[path], cells[solved], on_shared)
+        if _ends_in_exercises(cells[path], cells[solved]):
+            _share(config, cells[path], cells[solved], on_shared)
+
+
+def _same(pair) -> bool:
+    return pair[0].cell.source == pair[1].cell.source
+
+
+def _ends_in_exercises(lesson_cells: list, solved_cells: list) -> bool:
+    """Whether nothing but checks, and one cell to clear up, follows the first exercise."""
+    pairs = list(zip(lesson_cells, solved_cells, strict=False))
+    rest = list(dropwhile(_same, pairs))[:-1]
+    return not any(_same(pair) and "check(" not in pair[0].cell.source for pair in rest)
 
 
 def _share(config, lesson_cells: list, solved_cells: list, on_shared) -> None:
@@ -42,8 +55,7 @@ def _share(config, lesson_cells: list, solved_cells: list, on_shared) -> None:
 
     solved.setup, lesson.teardown = setup, lambda: None
     config.add_cleanup(end)  # where the solved form never came to its turn
-    twins = zip(lesson_cells, solved_cells, strict=False)
-    for twin, cell in takewhile(lambda pair: pair[0].cell.source == pair[1].cell.source, twins):
+    for twin, cell in takewhile(_same, zip(lesson_cells, solved_cells, strict=False)):
         cell.runtest = _once(cell, twin)
 
 
