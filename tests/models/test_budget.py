@@ -78,7 +78,7 @@ def test_without_a_machine_nothing_is_claimed():
 def test_it_shows_itself_as_text_and_as_a_markdown_table():
     found = b.what_fits(memory_bytes=8 * 10**9, bandwidth=40e9)
     lines = found._repr_markdown_().splitlines()
-    assert lines[0].startswith("| model |") and lines[1].startswith("| --- | ---: |")
+    assert lines[0].startswith("| model |") and lines[1].startswith("| --- | --- | ---: |")
     assert len([line for line in lines if line.startswith("|")]) == 2 + len(b.SHAPES)
     assert "SmolLM2-135M" in str(found)
 
