@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import Annotated
 
 import typer
@@ -29,10 +28,8 @@ def attack(desks: Annotated[list[str] | None, typer.Argument(metavar="[DESK...]"
 def _desks(desks: list[str], full: bool, scenarios: int):
     from labkit import domains
     from labkit.attacks import measure
-    with typer.progressbar(length=1, label="attack", file=sys.stderr, width=30) as bar:
-        def show(done: int, total: int, words: str) -> None:
-            bar.length, bar.label = total, words.ljust(40)[:40]
-            bar.update(done - bar.pos)
+    from labkit.terminal import progress
+    with progress("attack") as show:
         return measure.run(desks=desks or domains.NAMES, full=full, scenarios=scenarios, progress=show)
 
 

@@ -163,7 +163,7 @@ def progress(title: str) -> Iterator[Callable[[int, int, str], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=None, line="")
         yield lambda done, total, line: bar.update(task, completed=done, total=total,
-                                                        line=escape(line[:50]))
+                                                   line=escape(line[:50]))
 
 
 def _logged(title: str) -> Callable[[int | None, int, str], None]:

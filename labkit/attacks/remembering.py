@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from labkit.agents.deciding import decided
 from labkit.errors import LabkitError
 from labkit.tools.messages import ERROR
 
@@ -31,15 +33,15 @@ class Remembering:
         """As the model's chat(). An error is kept too, and raised again."""
         if messages[-1]["role"] == "tool" and not messages[-1]["content"].startswith(ERROR):
             options["max_tokens"] = WORDS
-        return self._reply(self._slm.chat, messages, tools, options)
+        return self._reply("words", self._slm.chat, messages, tools, options)
 
     def stream(self, messages: Any, *, tools: Any = (), **options: Any) -> Decided:
         """As the model's stream(), for those who want its calls alone: broken off at the first word."""
-        return Decided(self._reply(self._decided, messages, tools, options))
+        return Decided(self._reply("calls", partial(decided, self._slm), messages, tools, options))
 
-    def _reply(self, ask: Callable, messages: Any, tools: Any, options: dict[str, Any]) -> Any:
+    def _reply(self, wanted: str, ask: Callable, messages: Any, tools: Any, options: dict[str, Any]) -> Any:
         plain = [[m["role"], m.get("content"), [c["function"] for c in m.get("tool_calls") or ()]] for m in messages]
-        key = json.dumps([ask.__name__, plain, [tool.to_openai() for tool in tools], options], default=str)
+        key = json.dumps([wanted, plain, [tool.to_openai() for tool in tools], options], default=str)
         self.asked += 1
         if key not in self._kept:
             self.computed += 1
@@ -50,12 +52,6 @@ class Remembering:
         if isinstance(self._kept[key], LabkitError):
             raise self._kept[key]
         return self._kept[key]
-
-    def _decided(self, messages: Any, **options: Any) -> Any:
-        with self._slm.stream(messages, **options) as stream:
-            for _ in stream:
-                stream.stop()
-            return stream.reply
 
 
 @dataclass(frozen=True)

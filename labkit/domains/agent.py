@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from labkit.agents.agent import Agent
+from labkit.agents.deciding import decided
 from labkit.agents.run import Run, Step
 from labkit.domains.desk import Desk
 from labkit.errors import ToolError
@@ -58,11 +59,11 @@ class Decider:
         limited = [_only(tool, named) for tool in tools]
         about = [tool for tool in limited if numbers.keys() & _takes(tool)]
         fit = [tool for tool in limited if tool in about or not self._desk.ids.keys() & _takes(tool)]
-        reply = self._decided(messages, fit if about else limited, **options)
+        reply = decided(self._slm, messages, tools=fit if about else limited, **options)
         complete = [tool for tool in limited if _needs(tool) <= named.keys()
                     and (tool in about or len(_needs(tool)) > 1)]  # one name alone may well be small talk
         if complete and not reply.tool_calls:
-            reply = self._decided(messages, complete, tool_choice="required", **options)
+            reply = decided(self._slm, messages, tools=complete, tool_choice="required", **options)
         if not reply.tool_calls and reply.finish_reason == "cancelled":  # in words; a question is finished
             return replace(reply, text=declined(tools), finish_reason="stop")
         return self._without_invented(reply, numbers)
@@ -75,13 +76,6 @@ class Decider:
             return replace(reply, text=question, tool_calls=[], finish_reason="stop")
         once = [call for i, call in enumerate(reply.tool_calls) if call not in reply.tool_calls[:i]]
         return replace(reply, tool_calls=once)
-
-    def _decided(self, messages, tools: Sequence[Tool], **options: Any):
-        """The reply; where it is in words, they end with the first."""
-        with self._slm.stream(messages, tools=tools, **options) as stream:
-            for _ in stream:
-                stream.stop()
-            return stream.reply
 
 
 def _takes(tool: Tool) -> set[str]:

@@ -16,6 +16,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from labkit.agents.deciding import decided
 from labkit.backends.reply import Reply
 from labkit.errors import BadRequest, IncompleteOutput
 from labkit.intervals import p95, share_interval
@@ -168,7 +169,7 @@ def _embedded(adapter: str | Path | None) -> dict[str, Any]:
 def ask(chat, mode: str, case: Case) -> tuple[bool, float, float | None]:
     """(right, seconds, confidence)."""
     started, confidence = time.perf_counter(), None
-    decide = chat.decide if isinstance(chat, OnlyAsked) else partial(_decided, chat)
+    decide = chat.decide if isinstance(chat, OnlyAsked) else partial(decided, chat)
     try:
         reply = decide(list(case.messages), tools=list(case.tools), tool_choice=mode, max_tokens=MAX_TOKENS,
                        parallel_tool_calls=case.several)
@@ -177,14 +178,6 @@ def ask(chat, mode: str, case: Case) -> tuple[bool, float, float | None]:
     except (BadRequest, IncompleteOutput):
         calls = [{"name": "", "arguments": {}}]  # an answer, but no valid one
     return case.right(calls), time.perf_counter() - started, confidence
-
-
-def _decided(chat, messages: Sequence[Mapping[str, Any]], **asked) -> Reply:
-    """Its calls, or the first of its words: those that follow decide nothing."""
-    with chat.stream(messages, **asked) as stream:
-        for _ in stream:
-            stream.stop()
-        return stream.reply
 
 
 class OnlyAsked:

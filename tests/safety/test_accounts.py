@@ -11,18 +11,6 @@ from labkit.safety import Accounts, Tokens, Unauthorised
 PASSWORD = "correct horse battery"
 
 
-class Clock:
-    now = 1_800_000_000.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 @pytest.fixture
 def tokens(clock):
     return Tokens(b"k" * 32, now=clock)

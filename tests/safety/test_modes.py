@@ -14,18 +14,6 @@ from labkit.safety.records import DAY_S
 MODE = GDPR.serving({"delivery": ["order", "status", "items", "name"]})
 
 
-class Clock:
-    now = 1_800_000_000.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 @pytest.fixture
 def records(tmp_path, clock):
     return Records(tmp_path / "records.sqlite", MODE, clock)

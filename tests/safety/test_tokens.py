@@ -13,18 +13,6 @@ from labkit.safety import Tokens, Unauthorised
 KEY = b"0123456789abcdef0123456789abcdef"
 
 
-class Clock:
-    now = 1_800_000_000.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 @pytest.fixture
 def tokens(clock):
     return Tokens(KEY, now=clock)
