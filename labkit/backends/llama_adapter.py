@@ -24,14 +24,24 @@ def chosen(adapter: str | Path | None, embedded: bool) -> Path | None:
     return file.resolve() if embedded and file.is_file() else None
 
 
+def as_it_is(path: Path) -> tuple:
+    """What tells a file from the one that was, or will be, at the same path."""
+    path = Path(path).resolve()
+    if not path.is_file():  # what reads it will say so
+        return (path,)
+    about = path.stat()
+    return path, about.st_ino, about.st_size, about.st_mtime_ns
+
+
 def attach(c, weights, context, path: Path) -> None:
     """Set the adapter at `path` on a context. It is loaded once for its weights, and freed with them.
 
     Raises ModelFileError for a file that is no adapter, or one for another model or another form of prompt.
     """
-    if path not in weights.adapters:
-        weights.adapters[path] = _load(c, weights, path)
-    one = (c.llama_adapter_lora_p_ctypes * 1)(weights.adapters[path])
+    file = as_it_is(path)
+    if file not in weights.adapters:
+        weights.adapters[file] = _load(c, weights, path)
+    one = (c.llama_adapter_lora_p_ctypes * 1)(weights.adapters[file])
     if c.llama_set_adapters_lora(context, one, 1, (ctypes.c_float * 1)(1.0)):
         raise ModelFileError(f"{path.name} cannot be set on this model.")
 

@@ -59,7 +59,7 @@ class Weights:
     def __init__(self, path: Path, gpu_layers: int):
         self.c, self.path = library(), path
         self.model = _load(self.c, path, gpu_layers)
-        self.adapters: dict[Path, int] = {}  # llama.cpp frees them with the model
+        self.adapters: dict[tuple, int] = {}  # llama.cpp frees them with the model
         weakref.finalize(self, self.c.llama_model_free, self.model).atexit = False  # a thread may still use it
 
 
@@ -329,10 +329,11 @@ def shared_engine(path: Path, context_length: int, threads: int, gpu_layers: int
     """The one engine of this process for these settings; it lives as long as somebody holds it.
 
     Engines with other settings on the same file share its weights. One with an adapter has a cache of its own:
-    what the model makes of a text is another thing with it.
+    what the model makes of a text is another thing with it. A file that was written anew, as an adapter is by another
+    run of the training, is another file.
     """
-    source = (str(Path(path).resolve()), gpu_layers)
-    key = (*source, context_length, threads, adapter)
+    source = (*llama_adapter.as_it_is(path), gpu_layers)
+    key = (*source, context_length, threads, adapter and llama_adapter.as_it_is(adapter))
     with _registry:
         if not (engine := _engines.get(key)):
             weights = _weights.get(source) or Weights(path, gpu_layers)

@@ -1,7 +1,11 @@
 """The adapter that comes with the course: where it is used, where it is not, and what it leaves alone."""
 from __future__ import annotations
 
+import os
+import shutil
+
 import pytest
+from gguf import GGUFReader
 
 import labkit as lk
 from labkit.data import data_folder
@@ -36,6 +40,24 @@ def test_it_is_not_there_until_a_tool_is(plain):
     fresh.close()
     with pytest.raises(lk.BackendUnavailable):
         fresh.chat("Is alpha up?", tools=[ping], max_tokens=60)
+
+
+def test_an_adapter_written_anew_at_its_place_is_loaded_anew(slm, tmp_path):
+    """As when a learner trains again: the first connection is still open and keeps what it has."""
+    own = data_folder("adapters") / "tool_calls.gguf"
+    place = tmp_path / "mine.gguf"
+    shutil.copy(own, place)
+    first = lk.connect(adapter=place)
+    reader = GGUFReader(own)
+    blank = bytearray(own.read_bytes())
+    blank[reader.data_offset:] = bytes(len(blank) - reader.data_offset)  # corrects nothing
+    (tmp_path / "new").write_bytes(blank)
+    os.replace(tmp_path / "new", place)
+    second = lk.connect(adapter=place)
+    request = "Check whether web-1 answers."
+    was, is_now = (each.chat(request, tools=[ping], tool_choice="required").confidence for each in (first, second))
+    assert was == pytest.approx(slm.chat(request, tools=[ping], tool_choice="required").confidence)
+    assert is_now < was / 2
 
 
 def test_it_calls_what_fits_asks_for_what_is_missing_and_else_uses_words(slm):
