@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
 
@@ -21,16 +22,17 @@ def attack(desks: Annotated[list[str] | None, typer.Argument(metavar="[DESK...]"
                                                "serve. Once before: labkit backend install garak")] = False,
            as_json: Json = False):
     """Attack the desks on the real model, with each defence and without: attacks that succeed, requests done."""
-    report = _garak() if garak else _desks(desks or [], full, scenarios)
+    report = _garak() if garak else attacked_desks(desks or [], full=full, scenarios=scenarios)
     typer.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False) if as_json else str(report))
 
 
-def _desks(desks: list[str], full: bool, scenarios: int):
+def attacked_desks(desks: Sequence[str], **how: Any):
+    """The table of attacks on the desks that are named, or on all."""
     from labkit import domains
     from labkit.attacks import measure
     from labkit.terminal import progress
     with progress("attack") as show:
-        return measure.run(desks=desks or domains.NAMES, full=full, scenarios=scenarios, progress=show)
+        return measure.run(desks=desks or domains.NAMES, progress=show, **how)
 
 
 def _garak():

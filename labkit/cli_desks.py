@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from labkit.cli_attack import attacked_desks
 from labkit.cli_common import Json
 
 
@@ -16,13 +17,22 @@ def desks(names: Annotated[list[str] | None, typer.Argument(metavar="[NAME...]",
           count: Annotated[int, typer.Option(min=0, help="Requests to each desk, spread evenly; 0 for all.")] = 0,
           untrained: Annotated[bool, typer.Option("--untrained", help="Without the adapter.")] = False,
           failures: Annotated[bool, typer.Option("--failures", help="List what was not done, and why.")] = False,
+          attacks: Annotated[bool, typer.Option("--attacks", help="Attack them as well, as `labkit attack` does.")] =
+          False,
           as_json: Json = False):
     """Measure the desks' agents: completion rate, judged by the database's end state, and seconds a request."""
     from labkit import domains
     from labkit.terminal import measure
-    found = measure("desks", names=tuple(names or domains.NAMES), split=split, count=count or None,
-                    untrained=untrained)
-    typer.echo(json.dumps(found.to_dict(), indent=2) if as_json else str(found))
+    chosen = tuple(names or domains.NAMES)
+    found = measure("desks", names=chosen, split=split, count=count or None, untrained=untrained)
+    if not as_json:
+        typer.echo(str(found))
+    attacked = attacked_desks(chosen) if attacks else None
+    if as_json:
+        more = {"attacks": attacked.to_dict()} if attacked else {}
+        typer.echo(json.dumps({**found.to_dict(), **more}, indent=2, ensure_ascii=False))
+    elif attacked:
+        typer.echo(f"\n{attacked}")
     if failures and not as_json:
         typer.echo("".join(f"\n{each.scenario.id} ({each.scenario.kind}): {each.scenario.request}\n  {each.why}"
                            for each in found.failed))

@@ -20,6 +20,7 @@ from labkit.attacks.stage import Outcome, Stage
 from labkit.attacks.wordings import wordings
 from labkit.errors import BadRequest
 from labkit.intervals import share_interval
+from labkit.profiling.tool_case import thinned
 from labkit.safety.inputs import InputLimits, inspect
 from labkit.table import Shown, Table
 
@@ -116,9 +117,11 @@ def run(slm: Any = None, desks: Sequence[str] = domains.NAMES, *, full: bool = F
 
     slm: None for the embedded model with the course's adapter. full: all goals, wordings and scenarios, not a sample.
     scenarios: honest requests of each desk, spread over its test set; None, or full, for all.
-    Raises BadRequest for a desk that there is not.
+    Raises BadRequest for a desk that there is not, or less than one request.
     """
     from labkit import connect
+    if scenarios is not None and scenarios < 1:
+        raise BadRequest(f"{scenarios} requests: take at least 1.")
     names = list(dict.fromkeys(desks))
     for name in names:
         of(name)
@@ -144,7 +147,7 @@ def _steps(stages: dict[str, Stage], full: bool, count: int | None) -> list[tupl
                   for defence in DEFENCES for a in attempts([name], full)]
         steps += [("honest", f"{name}: {scenario.id}, {defence}", lambda n=name, s=stage, c=scenario, d=defence:
                    (n, d, c.id, s.serve(c, d)))
-                  for defence in DEFENCES for scenario in spread(domains.scenarios(name, "test"), count)]
+                  for defence in DEFENCES for scenario in thinned(domains.scenarios(name, "test"), count)]
         steps += [("adapted", f"{name}: an attacker who knows the filter", lambda n=name, s=stage, w=way_in, g=goal:
                    adapt(n, s, w, g or _easiest(n, s, w)))
                   for way_in in of(name).ways_in if way_in.place in (OPEN_PLACES if full else OPEN_PLACES[:1])
@@ -158,15 +161,6 @@ def _easiest(desk: str, stage: Stage, way_in: WayIn) -> Goal:
     works = (goal for goal in others for name in QUICK if stage.attack(Attempt(
         desk, goal, way_in, name, wordings()[name].write(goal.words, goal.tool, goal.arguments))).reached)
     return next(works, last)
-
-
-def spread(items: Sequence[Any], count: int | None) -> list[Any]:
-    """`count` of the items, evenly over all of them. Raises BadRequest for less than 1."""
-    if count is not None and count < 1:
-        raise BadRequest(f"{count} requests: take at least 1.")
-    if count is None or count >= len(items):
-        return list(items)
-    return [items[i * len(items) // count] for i in range(count)]
 
 
 def suspicion(text: str) -> float:

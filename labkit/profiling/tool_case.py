@@ -22,6 +22,7 @@ class Case:
 
 
 def thinned(items: Sequence[T], n: int | None) -> list[T]:
-    """At most `n` of them, spread evenly; all for None."""
-    step = max(1, len(items) // n) if n else 1
-    return list(items[::step][:n])
+    """At most `n` of them, spread evenly from the first on; all for None or 0."""
+    if not n or n >= len(items):
+        return list(items)
+    return [items[i * len(items) // n] for i in range(n)]

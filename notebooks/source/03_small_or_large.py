@@ -114,7 +114,7 @@ def send(router, case, **more):
 
 
 router = Router(here, cloud, confidence(0.8))
-for case in cases[:2]:
+for case in (cases[0], cases[11]):
     print(case.messages[-1]["content"], "\n ", send(router, case), "\n")
 
 # %% [markdown]

@@ -273,7 +273,7 @@ alt(figure, "Requests answered right, of 24: "
 cases = random.Random(5).sample(held_out.load("test", calls=True), 12)
 
 
-def outcomes(slm, cases, max_tokens=120):
+def outcomes(slm, cases, max_tokens=80):
     """(confidence, right) of each case."""
     found = []
     for case in cases:
@@ -293,11 +293,12 @@ print("offered:", [tool["function"]["name"] for tool in cases[0].tools])
 guess = None  # your guess: how many of these 12 does the course's adapter get right?
 seen = outcomes(ours, cases)
 n_ours = sum(right for _, right in seen)
-n_plain = sum(right for _, right in outcomes(plain, cases))
 predict("Right on tools it never saw", guess, n_ours, "of 12")
-print(f"untrained: {n_plain} of 12")
+others = {"the course's": seen[:6], "untrained": outcomes(plain, cases[:6])}
 if can_train:
-    print(f"your adapter, of the first 6: {sum(right for _, right in outcomes(mine, cases[:6]))}")
+    others["your adapter"] = outcomes(mine, cases[:6])
+for name, each in others.items():
+    print(f"{name}: {sum(right for _, right in each)} of the first 6")
 
 # %% [markdown]
 # ## When not to call

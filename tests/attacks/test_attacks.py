@@ -239,7 +239,7 @@ def test_what_there_is_no_attack_for_is_said():
     with pytest.raises(BadRequest, match="support, technical"):
         measure.run(None, ["bank"])
     with pytest.raises(BadRequest, match="at least 1"):
-        measure.spread([1, 2], 0)
+        measure.run(None, ["support"], scenarios=0)
 
 
 def test_variants_repeat_with_their_seed_and_keep_their_values():
@@ -304,6 +304,16 @@ def test_the_command_passes_its_options_on_and_prints_what_came_of_it(monkeypatc
     assert CliRunner().invoke(app, ["attack", "--full"]).exit_code == 0
     assert [(list(given["desks"]), given["full"], given["scenarios"]) for given in asked] == [
         (["kiosk", "clinic"], False, 2), (list(domains.NAMES), True, 3)]
+
+
+def test_one_command_prints_what_the_desks_do_and_what_attacks_on_them_do(monkeypatch):
+    asked = []  # a fake for the attacks alone: they are measured above
+    monkeypatch.setattr(measure, "run", lambda **given: asked.append(given["desks"]) or measure.Report(
+        "none", (), (), (), (0, 0)))
+    both = json.loads(CliRunner().invoke(app, ["desks", "kiosk", "--count", "1", "--attacks", "--json"]).stdout)
+    assert both["desks"]["kiosk"]["of"] == 1 and both["attacks"]["outcomes"] == []
+    alone = CliRunner().invoke(app, ["desks", "kiosk", "--count", "1"])
+    assert alone.exit_code == 0 and "kiosk" in alone.stdout and asked == [("kiosk",)]
 
 
 def test_garaks_report_is_read_and_what_is_missing_is_said(tmp_path, monkeypatch):

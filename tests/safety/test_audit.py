@@ -207,15 +207,17 @@ def test_threads_and_a_fork_write_one_chain(path, in_thread):
     assert verify(path).ok and verify(path).entries == 200 + (400 if hasattr(os, "fork") else 0)
 
 
-def test_ten_thousand_entries_a_second(path):
-    """What the system has taken, not what is on the disk. Of this process's own time: others use the machine too."""
-    def rate():
+def test_ten_thousand_entries_a_second(path, record_property):
+    """What the system has taken, not what is on the disk. Judged by this process's own time: others use the machine."""
+    def rates():
         with Audit(path, key=KEY) as log:
-            began = time.process_time()
+            own, wall = time.process_time(), time.perf_counter()
             for i in range(3000):
                 log.append("call", who="anna", tool="refund", arguments={"order_id": "A-1042", "amount": i})
-            return 3000 / (time.process_time() - began)
-    assert max(rate() for _ in range(3)) > 10_000
+            return 3000 / (time.process_time() - own), 3000 / (time.perf_counter() - wall)
+    own, wall = map(max, zip(*(rates() for _ in range(3)), strict=True))
+    record_property("figures", f"audit log: {wall:,.0f} entries a second by the clock, {own:,.0f} of its own time")
+    assert own > 10_000
 
 
 def test_odd_values_are_kept(path):
