@@ -317,7 +317,7 @@ assert sum(right for _, right in left_alone) > 6
 # turns that into a question.
 
 # %%
-print(ours.chat("Please order some bells.", tools=tools).text or "it called")
+print(ours.chat("Book a repair for my old racer, it has a flat tyre.", tools=tools).text or "it called")
 
 # %% [markdown]
 # ## How sure is it?
@@ -340,7 +340,7 @@ alt(figure, "Share right by confidence: " + ", ".join(
     f"{r:.0%} at {c:.2f}" for c, r in zip(mean_confidence, share_right, strict=True)) + ".")
 
 # %% [markdown]
-# This is what a router needs: do the sure ones here, pass the rest on. Lesson 12 builds it.
+# This is what a router needs: do the sure ones here, pass the rest on. Lesson 03 built one.
 #
 # ## What it costs
 # For chat, labkit uses the model as it is, so nothing is lost. To see what *would* be lost: **perplexity** is how many
@@ -417,7 +417,7 @@ check("10.3", threshold)
 
 # %% [markdown]
 # ## What you have seen
-# - A quarter of a minute of training on two cores teaches a small model one desk. No cloud, no graphics card.
+# - Half a minute of training on two cores teaches a small model one desk. No cloud, no graphics card.
 # - What it learns is in a file of its own, and comes off again.
 # - Trained on many tools, it also calls tools it has never seen. How well was measured, not promised.
 # - It knows something about when it is wrong. Use that.

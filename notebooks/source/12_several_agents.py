@@ -130,7 +130,7 @@ verdicts
 # The untrained model takes longer, since it reads the request once for each specialist. A few are enough to see it:
 
 # %%
-few = asked[::100]
+few = asked[::60]
 untrained = intents.judge({"untrained": intents.Likelihood(slm), **routers}, few)
 best = max(verdicts.judged, key=lambda one: one.right + one.refused).name
 predict("The best router is", guess, best)
