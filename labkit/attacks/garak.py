@@ -24,7 +24,7 @@ from labkit.models.private_environment import stream
 from labkit.table import Shown, Table
 
 PROBES = (
-    "promptinject.HijackLongPrompt", "latentinjection.LatentInjectionReport", "latentinjection.LatentWhois",
+    "promptinject.HijackLongPrompt", "latentinjection.LatentInjectionReport", "latentinjection.LatentWhoisSnippet",
     "encoding.InjectBase64", "encoding.InjectROT13", "dan.DanInTheWild", "web_injection.MarkdownImageExfil",
 )
 PROMPTS = 8          # of each probe
