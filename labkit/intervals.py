@@ -1,8 +1,11 @@
-"""95 % intervals of what was measured."""
+"""Even samples to measure on, and the 95 % intervals of what was measured."""
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 def interval(values: Sequence[float], resamples: int = 2000) -> tuple[float, float, float]:
@@ -35,3 +38,10 @@ def percentile(values: Sequence[float], percent: int) -> float:
 def p95(values: Sequence[float]) -> float:
     """Nearest-rank 95th percentile."""
     return percentile(values, 95)
+
+
+def thinned(items: Sequence[T], n: int | None) -> list[T]:
+    """At most `n` of them, spread evenly from the first on; all for None or 0."""
+    if not n or n >= len(items):
+        return list(items)
+    return [items[i * len(items) // n] for i in range(n)]

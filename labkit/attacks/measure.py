@@ -19,8 +19,7 @@ from labkit.attacks.remembering import Remembering
 from labkit.attacks.stage import Outcome, Stage
 from labkit.attacks.wordings import wordings
 from labkit.errors import BadRequest
-from labkit.intervals import share_interval
-from labkit.profiling.tool_case import thinned
+from labkit.intervals import share_interval, thinned
 from labkit.safety.inputs import InputLimits, inspect
 from labkit.table import Shown, Table
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from labkit.errors import BackendUnavailable
-from labkit.profiling.tool_case import Case, thinned
+from labkit.intervals import thinned
+from labkit.profiling.tool_case import Case
 
 WHEEL = "bfcl-eval"
 CATEGORIES = ("simple_python", "multiple", "parallel", "parallel_multiple", "irrelevance")

@@ -14,8 +14,7 @@ from labkit import domains
 from labkit.agents.run import Run
 from labkit.domains.scenario import Scenario
 from labkit.errors import LabkitError
-from labkit.intervals import percentile, share_interval
-from labkit.profiling.tool_case import thinned
+from labkit.intervals import percentile, share_interval, thinned
 from labkit.table import Shown, Table
 
 Progress = Callable[[int, int, str], None]

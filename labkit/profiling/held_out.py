@@ -11,8 +11,9 @@ from functools import partial
 from typing import Any
 
 from labkit.data import data_folder
+from labkit.intervals import thinned
 from labkit.profiling import tool_requests
-from labkit.profiling.tool_case import Case, thinned
+from labkit.profiling.tool_case import Case
 from labkit.tools import examples
 from labkit.tools.examples import Asked, Examples
 

@@ -23,11 +23,13 @@ class Served:
 def serving(*arguments: str) -> Iterator[Served]:
     """A server with these arguments of `labkit serve`, for as long as the block lasts, if nobody ends it before.
 
-    It asks for no key, whatever this process's environment says. Raises LabkitError when it does not start.
+    It asks for no key, whatever this process's environment says, and ends with this process, however that ends.
+    Raises LabkitError when it does not start.
     """
-    command = [sys.executable, "-m", "labkit", "serve", "--port", "0", *arguments]
+    command = [sys.executable, "-m", "labkit.models.tethered", "-m", "labkit", "serve", "--port", "0", *arguments]
     environment = {name: value for name, value in os.environ.items() if name != "LABKIT_API_KEY"}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8", env=environment) as process:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8",
+                          env=environment) as process:
         try:
             said = process.stdout.readline()  # … at http://127.0.0.1:8484/v1 (OpenAI) and …
             if "http://" not in said:
@@ -35,6 +37,7 @@ def serving(*arguments: str) -> Iterator[Served]:
             yield Served(process, "http://" + said.split("http://", 1)[1].split("/v1", 1)[0])
         finally:
             process.terminate()
+            process.wait()  # before its stdin is closed: it may finish what it is at
 
 
 @contextmanager

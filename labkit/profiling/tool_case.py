@@ -3,9 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
-
-T = TypeVar("T")
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -19,10 +17,3 @@ class Case:
     tools: tuple[Mapping[str, Any], ...]
     several: bool
     right: Callable[[Sequence[Mapping[str, Any]]], bool]
-
-
-def thinned(items: Sequence[T], n: int | None) -> list[T]:
-    """At most `n` of them, spread evenly from the first on; all for None or 0."""
-    if not n or n >= len(items):
-        return list(items)
-    return [items[i * len(items) // n] for i in range(n)]

@@ -17,7 +17,7 @@ from labkit.agents import recipe
 from labkit.agents.run import Run
 from labkit.backends.registry import connect
 from labkit.errors import BadRequest, LabkitError
-from labkit.profiling.tool_case import thinned
+from labkit.intervals import thinned
 from labkit.report import scenarios
 from labkit.report.scenarios import Scenario, Verdict, tools_right
 from labkit.tools.tool import Tool

@@ -56,7 +56,8 @@ def test_an_adapter_written_anew_at_its_place_is_loaded_anew(slm, tmp_path):
     second = lk.connect(adapter=place)
     request = "Check whether web-1 answers."
     was, is_now = (each.chat(request, tools=[ping], tool_choice="required").confidence for each in (first, second))
-    assert was == pytest.approx(slm.chat(request, tools=[ping], tool_choice="required").confidence)
+    assert was == pytest.approx(slm.chat(request, tools=[ping], tool_choice="required").confidence,
+                                abs=0.01)  # what an engine keeps of earlier texts changes the rounding
     assert is_now < was / 2
 
 
