@@ -21,18 +21,19 @@ def desks(names: Annotated[list[str] | None, typer.Argument(metavar="[NAME...]",
           False,
           as_json: Json = False):
     """Measure the desks' agents: completion rate, judged by the database's end state, and seconds a request."""
-    from labkit import domains
+    from labkit import connect, domains
     from labkit.terminal import measure
     chosen = tuple(names or domains.NAMES)
     found = measure("desks", names=chosen, split=split, count=count or None, untrained=untrained)
     if not as_json:
-        typer.echo(str(found))
-    attacked = attacked_desks(chosen) if attacks else None
+        typer.echo("\n".join([str(found), *(["", *map(_failed, found.failed)] if failures else [])]))
+    attacked = attacked_desks(chosen, slm=connect(adapter=None) if untrained else None) if attacks else None
     if as_json:
         more = {"attacks": attacked.to_dict()} if attacked else {}
         typer.echo(json.dumps({**found.to_dict(), **more}, indent=2, ensure_ascii=False))
     elif attacked:
         typer.echo(f"\n{attacked}")
-    if failures and not as_json:
-        typer.echo("".join(f"\n{each.scenario.id} ({each.scenario.kind}): {each.scenario.request}\n  {each.why}"
-                           for each in found.failed))
+
+
+def _failed(outcome) -> str:
+    return f"{outcome.scenario.id} ({outcome.scenario.kind}): {outcome.scenario.request}\n  {outcome.why}"

@@ -316,6 +316,14 @@ def test_one_command_prints_what_the_desks_do_and_what_attacks_on_them_do(monkey
     assert alone.exit_code == 0 and "kiosk" in alone.stdout and asked == [("kiosk",)]
 
 
+def test_the_desks_without_the_adapter_are_attacked_without_it(monkeypatch):
+    trained = []  # a fake as above
+    monkeypatch.setattr(measure, "run", lambda **given: trained.append(given["slm"].capabilities.trained)
+                        or measure.Report("none", (), (), (), (0, 0)))
+    told = CliRunner().invoke(app, ["desks", "kiosk", "--count", "1", "--untrained", "--attacks"])
+    assert told.exit_code == 0 and trained == [False]
+
+
 def test_garaks_report_is_read_and_what_is_missing_is_said(tmp_path, monkeypatch):
     monkeypatch.setenv("LABKIT_HOME", str(tmp_path))
     lines = [{"entry_type": "start_run setup"}, {
