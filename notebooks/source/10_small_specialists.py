@@ -294,10 +294,10 @@ guess = None  # your guess: how many of these 12 does the course's adapter get r
 seen = outcomes(ours, cases)
 n_ours = sum(right for _, right in seen)
 predict("Right on tools it never saw", guess, n_ours, "of 12")
-others = {"the course's": seen[:6], "untrained": outcomes(plain, cases[:6])}
+compared = {"the course's": seen[:6], "untrained": outcomes(plain, cases[:6])}
 if can_train:
-    others["your adapter"] = outcomes(mine, cases[:6])
-for name, each in others.items():
+    compared["your adapter"] = outcomes(mine, cases[:6])
+for name, each in compared.items():
     print(f"{name}: {sum(right for _, right in each)} of the first 6")
 
 # %% [markdown]
