@@ -234,7 +234,7 @@ class Engine:
                         key=lambda s: -s.used)
         held = 0
         for i, other in enumerate(others):
-            held += len(other.tokens)
+            held += len(other.tokens) - common_prefix(other.tokens, slot.tokens)  # what is shared lies there once
             if i and held > HELD:
                 self._drop(other)
 

@@ -206,18 +206,25 @@ class _Header:
             self.room(count * struct.calcsize(NUMBERS[of]), f"a list of {count} numbers")
             return list(self.take(f"{count}{NUMBERS[of]}"))
         self.room(count * 8, f"a list of {count} values")
+        if of == TEXT:
+            return [self.text() for _ in range(count)]
         return [self.value(of, depth + 1) for _ in range(count)]
 
     def text(self) -> str:
-        [length] = self.take("Q")
-        self.room(length, f"a text of {length} bytes")
-        return self.file.read(length).decode("utf-8", "replace")
+        # A vocabulary has a hundred thousand of them: nothing is asked of the file but the two pieces.
+        length = int.from_bytes(self.exactly(8), "little")
+        if length > self.length:
+            self.room(length, f"a text of {length} bytes")
+        return self.exactly(length).decode("utf-8", "replace")
 
     def take(self, form: str) -> tuple:
-        wanted = struct.calcsize(f"<{form}")
-        if len(found := self.file.read(wanted)) < wanted:
+        form = f"<{form}"
+        return struct.unpack(form, self.exactly(struct.calcsize(form)))
+
+    def exactly(self, length: int) -> bytes:
+        if len(found := self.file.read(length)) < length:
             raise ValueError("it ends within its header")
-        return struct.unpack(f"<{form}", found)
+        return found
 
     def room(self, wanted: int, what: str) -> None:
         left = self.length - self.file.tell()

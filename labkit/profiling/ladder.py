@@ -33,6 +33,7 @@ from labkit.profiling.measure import profile
 from labkit.table import Shown, Table, size
 
 CONTEXT = 2048
+LOOK_S = 0.1  # at the memory, three times a level
 QUESTION = "What is the capital of France?"
 Progress = Callable[[int, int, str], None]
 
@@ -41,14 +42,15 @@ Progress = Callable[[int, int, str], None]
 class Sample:
     """How much is measured of each level."""
 
-    windows: int = 1       # of the prose, 255 guesses each
+    windows: int = 1       # of the prose
+    window: int = 256      # tokens; its second half is guessed
     tools: int = 0         # requests for a tool call
     repetitions: int = 2   # of the speeds
-    prompt: int = 128      # tokens
-    answer: int = 24       # tokens
+    prompt: int = 64       # tokens
+    answer: int = 16       # tokens
 
 
-QUICK, FULL = Sample(), Sample(windows=8, tools=36, repetitions=5, prompt=512, answer=128)
+QUICK, FULL = Sample(), Sample(windows=8, window=quality.WINDOW, tools=36, repetitions=5, prompt=512, answer=128)
 
 
 @dataclass(frozen=True)
@@ -190,7 +192,7 @@ def _connect(path: Path):
 
 def _references(level: str, source: Path | None, sample: Sample) -> quality.Predictions:
     with _connect(made(level, source)) as chat:
-        return quality.references(chat.backend.engine, most=sample.windows)
+        return quality.references(chat.backend.engine, window=sample.window, most=sample.windows)
 
 
 def _measure(level: str, source: Path | None, sample: Sample, reference: quality.Predictions | None,
@@ -202,14 +204,14 @@ def _measure(level: str, source: Path | None, sample: Sample, reference: quality
     with profile() as used:
         began = time.perf_counter()
         chat = _connect(path)
-        answer = chat.chat(QUESTION, max_tokens=12).text  # reads every weight once: the file is mapped, not copied
+        answer = chat.chat(QUESTION, max_tokens=10).text  # reads every weight once: the file is mapped, not copied
         load_s = time.perf_counter() - began
         driver = bench._Engine(chat.backend, sample.prompt, sample.answer)
-        rounds = [(reader.read(), *driver.measure()) for _ in range(sample.repetitions)]
-    width = statistics.median([reader.read(), *(width for width, *_ in rounds)])
+        rounds = [(reader.read(LOOK_S), *driver.measure()) for _ in range(sample.repetitions)]
+    width = statistics.median([reader.read(LOOK_S), *(width for width, *_ in rounds)])
     prefill, decode = map(bench.Speed, ("prefill", "decode"), zip(*(speeds for _, *speeds in rounds), strict=True))
     memory = used.peak_rss_bytes - used.rss_before
-    ppl, apart = quality.compare(chat.backend.engine, reference, most=sample.windows)
+    ppl, apart = quality.compare(chat.backend.engine, reference, window=sample.window, most=sample.windows)
     right = sum(_is_right(chat, item) for item in requests(sample.tools))
     file, announced = gguf_file.read(path), plan(start(source), level)
     return Rung(level, path.stat().st_size, file.bits_per_weight, len(announced.fallbacks), made_s, load_s, prefill,

@@ -105,7 +105,7 @@ LARGE_PRICE = Price(read=0.40, written=1.60)    # dollars for a million tokens; 
 SMALL_PRICE = Price(read=0.004, written=0.04)   # electricity: 50 W, 1000 tokens/s read, 100 written, 0.30 a kWh
 cloud, here = Tier(large, LARGE_PRICE, remote=True), Tier(slm, SMALL_PRICE)
 
-cases = held_out.by_list("test", 8, 3)  # 8 lists of tools, 3 requests with each
+cases = held_out.by_list("test", 6, 3)  # 6 lists of tools, 3 requests with each
 
 
 def send(router, case, **more):
@@ -168,7 +168,7 @@ assert gone.asked == 2 and router.report.degraded == 5
 # %% [markdown]
 # ## How good is the cascade?
 # To judge a policy you need **outcomes**: what each model gets right, and how sure the small one was. We ask the small
-# model all 24 requests (this takes a while); of the stand-in we know.
+# model all 18 requests (this takes a while); of the stand-in we know.
 
 # %%
 small_right, sure, usage = zip(*map(attempt, cases))

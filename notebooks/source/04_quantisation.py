@@ -134,9 +134,9 @@ assert q2.bits_per_weight > 5
 # Now all eleven levels: each is made, loaded, and measured. It takes the better part of a minute. The files stay in
 # labkit's cache, 1.3 GB; `labkit models` in a terminal shows where, and you may delete them.
 #
-# **Perplexity** is how many tokens the model hesitates between, on average, in a text. Ours is 255 tokens of this
-# course, guessed one by one. **KL divergence** compares the guesses with those of F16: 0 means that nothing has
-# changed. The column beside it says how bad it gets: 90 and 99 % of the guesses are no further off.
+# **Perplexity** is how many tokens the model hesitates between, on average, in a text. Ours is a passage of
+# this course, its second half guessed token by token. **KL divergence** compares the guesses with those of F16: 0 means
+# that nothing has changed. The column beside it says how bad it gets: 90 and 99 % of the guesses are no further off.
 #
 # Which level will write fastest?
 
@@ -160,7 +160,7 @@ assert found["Q8_0"].kl < found["Q4_0"].kl < found["Q2_K"].kl
 assert found["Q2_K"].file_bytes < found["Q8_0"].file_bytes < found["F16"].file_bytes
 
 # %% [markdown]
-# Perplexity has wide errors, because 255 guesses are few; KL has small ones, because it compares at each place. That
+# Perplexity has wide errors, because 127 guesses are few; KL has small ones, because it compares at each place. That
 # is why KL is the better instrument. And tokens per second say nothing about sense:
 
 # %%

@@ -122,7 +122,7 @@ began = time.perf_counter()
 vectors = intents.Probe(slm)
 print(f"320 texts read, and learned from: {time.perf_counter() - began:.0f} s")
 routers = {"keywords": intents.Keywords(), "words": intents.Words(), "vectors": vectors}
-some = asked[::5]
+some = asked[::8]
 verdicts = intents.judge(routers, some)
 verdicts
 

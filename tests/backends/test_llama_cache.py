@@ -64,6 +64,19 @@ def test_requests_share_their_instructions(slm):
     assert usage.cached_tokens > 80
 
 
+def test_what_sequences_share_is_counted_once(slm, monkeypatch):
+    """So six short endings over one long beginning stay, where six times the beginning would not."""
+    monkeypatch.setattr(llama_engine, "HELD", 250)
+
+    def ask(animal):
+        return slm.chat([{"role": "system", "content": "You are a keeper in the zoo of Bergen. " * 12},
+                         {"role": "user", "content": f"Where is the {animal}?"}], max_tokens=2).usage
+    animals = ("fox", "owl", "hen", "cow", "pig", "cat")
+    assert sum(ask(animal).prompt_tokens for animal in animals) > 3 * llama_engine.HELD
+    again = [ask(animal) for animal in animals]
+    assert all(usage.cached_tokens == usage.prompt_tokens - 1 for usage in again)
+
+
 def test_answers_in_progress_keep_their_own(slm, monkeypatch):
     """However little is kept of those that are over."""
     monkeypatch.setattr(llama_engine, "HELD", 40)
