@@ -100,7 +100,7 @@ print(ask("think in two steps", tasks["think in two steps"][4]))
 # written. They are an example: **put in your own**.
 
 # %%
-large = StandIn(held_out.answer_key("test"), error_rate=0.08, latency_s=0.0)
+large = StandIn(held_out.answer_key("test"), error_rate=0.1, latency_s=0.0)
 LARGE_PRICE = Price(read=0.40, written=1.60)    # dollars for a million tokens; your provider's price list
 SMALL_PRICE = Price(read=0.004, written=0.04)   # electricity: 50 W, 1000 tokens/s read, 100 written, 0.30 a kWh
 cloud, here = Tier(large, LARGE_PRICE, remote=True), Tier(slm, SMALL_PRICE)
@@ -114,7 +114,7 @@ def send(router, case, **more):
 
 
 router = Router(here, cloud, confidence(0.8))
-for case in (cases[0], cases[11]):
+for case in (cases[0], cases[13]):
     print(case.messages[-1]["content"], "\n ", send(router, case), "\n")
 
 # %% [markdown]
