@@ -4,31 +4,30 @@ Each level is made from the same file (by default the embedded model's F16), loa
 speed by llama-bench's conventions on random tokens, memory as the most that loading, reading and writing add to
 the process's resident bytes, perplexity and divergence from the first level on the course's prose
 (labkit.profiling.quality), and calls of a fixed set of tool requests under the constraint. Results are kept by the
-source's content, level, sample and engine, so a second run shows them at once.
+source's content, level and sample (labkit.profiling.kept), so a second run shows them at once.
 """
 from __future__ import annotations
 
-import hashlib
 import random
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from labkit.errors import BadRequest, IncompleteOutput
 from labkit.models import embedded, gguf_file
 from labkit.models.budget import Shape, shape_of
-from labkit.models.cache import atomic_file, home
+from labkit.models.cache import home
 from labkit.models.hardware import Machine, machine
 from labkit.models.manifest import sha256
 from labkit.models.quantise import LEVELS, check, made, plan, start
 from labkit.profiling import bench, quality, tool_requests
 from labkit.profiling.bandwidth import Reader
 from labkit.profiling.energy import EnergyMeter
+from labkit.profiling.kept import Kept
 from labkit.profiling.measure import profile
 from labkit.table import Shown, Table, size
 
@@ -172,7 +171,7 @@ def run(progress: Progress | None = None, *, levels: Sequence[str] = LEVELS, sou
     for level in levels:
         check(level)
     report, origin = progress or (lambda *_: None), start(source)
-    keep, reader = _Kept(origin, sample, levels[0]), Reader()
+    keep, reader = _kept(origin, sample, levels[0]), Reader()
     rungs = {} if fresh else {level: rung for level in levels if (rung := keep.load(level))}
     missing = [level for level in levels if level not in rungs]
     reference = missing and _references(levels[0], source, sample)
@@ -183,6 +182,10 @@ def run(progress: Progress | None = None, *, levels: Sequence[str] = LEVELS, sou
     report(len(missing), len(missing), "done")
     return Ladder(embedded.display_name(origin), shape_of(origin), tuple(rungs[level] for level in levels), sample,
                   statistics.median(reader.read() for _ in range(5)), machine())
+
+
+def _kept(origin: Path, sample: Sample, reference: str) -> Kept[Rung]:
+    return Kept("ladder", Rung, sha256(origin), sample, reference, quality.prose())
 
 
 def _connect(path: Path):
@@ -231,35 +234,6 @@ def _is_right(chat, item: tool_requests.Item) -> bool:
     except IncompleteOutput:
         return False
     return tool_requests.score(item, calls)
-
-
-class _Kept:
-    """Results on disk, by everything they depend on."""
-
-    def __init__(self, origin: Path, sample: Sample, reference: str):
-        facts = [sha256(origin), sample, reference, machine().cpu, version("llama-cpp-python"), quality.prose()]
-        self.key = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
-
-    def _file(self, level: str) -> Path:
-        return home() / "ladder" / f"{self.key}-{level}.json"
-
-    def load(self, level: str) -> Rung | None:
-        try:
-            return _as_json().validate_json(self._file(level).read_bytes())
-        except (OSError, ValueError):  # not there, or of an older labkit
-            return None
-
-    def save(self, rung: Rung) -> None:
-        try:
-            with atomic_file(self._file(rung.level)) as part:
-                part.write_bytes(_as_json().dump_json(rung))
-        except OSError:  # a cache that cannot be written costs time, nothing else
-            pass
-
-
-def _as_json():
-    from pydantic import TypeAdapter
-    return TypeAdapter(Rung)
 
 
 # -- the guide's claims --------------------------------------------------------------------

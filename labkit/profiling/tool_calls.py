@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import product
@@ -20,7 +20,10 @@ from labkit.agents.deciding import decided
 from labkit.backends.reply import Reply
 from labkit.errors import BadRequest, IncompleteOutput
 from labkit.intervals import p95, share_interval
+from labkit.models import adapter_file, embedded
+from labkit.models.manifest import sha256
 from labkit.profiling import bfcl, held_out
+from labkit.profiling.kept import Kept
 from labkit.profiling.tool_case import Case
 from labkit.table import Shown, Table
 from labkit.tools.call import ToolCall
@@ -143,20 +146,43 @@ def run(chats: Mapping[str, Any] | None = None, *, adapter: str | Path | None = 
 
     chats: the connected models to compare, by what to call them; None for the embedded one: only asked, under
         the constraint, and with an adapter. cases: a row; None for all.
-    Raises BackendUnavailable when the wheel with the leaderboard's cases is not installed.
+    All cases take hours. Of the embedded model, a row that was finished before the run was interrupted is not asked
+    again. Raises BackendUnavailable when the wheel with the leaderboard's cases is not installed.
     """
-    chats = chats or _embedded(adapter)
+    keep, chats = (None, chats) if chats else (_kept(adapter, cases), _embedded(adapter))
     cases_of = {row: row.load(cases) for row in ROWS}
     total, results = len(chats) * sum(map(len, cases_of.values())), []
     for variant, row in product(chats, ROWS):
-        outcomes = []
-        for case in cases_of[row]:
-            outcomes.append(ask(chats[variant], row.mode, case))
-            if progress:
-                done = sum(len(r.seconds) for r in results) + len(outcomes)
-                progress(done, total, f"{variant}: {row.name}, {row.mode}")
-        results.append(Result(variant, row.name, row.mode, *zip(*outcomes, strict=True)))
+        name, before = f"{variant}: {row.name}, {row.mode}", sum(len(r.seconds) for r in results)
+        result = keep.load(name) if keep else None
+        if not result:
+            tell = partial(_tell, progress, before, total, name)
+            result = Result(variant, row.name, row.mode, *_ask_all(chats[variant], row.mode, cases_of[row], tell))
+        if keep:
+            keep.save(name, result)
+        results.append(result)
+    if keep:
+        keep.forget()
     return Report(next(iter(chats.values())).model, tuple(results))
+
+
+def _kept(adapter: str | Path | None, cases: int | None) -> Kept[Result]:
+    return Kept("tool_calls", Result, sha256(embedded.default_model()), adapter and sha256(adapter_file.find(adapter)),
+                cases)
+
+
+def _tell(progress: Progress | None, before: int, total: int, name: str, done: int) -> None:
+    if progress:
+        progress(before + done, total, name)
+
+
+def _ask_all(chat, mode: str, cases: Sequence[Case], tell: Callable[[int], None]) -> Iterator[tuple]:
+    """The cases' outcomes, seconds and confidences."""
+    asked = []
+    for case in cases:
+        asked.append(ask(chat, mode, case))
+        tell(len(asked))
+    return zip(*asked, strict=True)
 
 
 def _embedded(adapter: str | Path | None) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import pytest
 
 import labkit as lk
 from labkit.models.quantise import made
+from labkit.profiling import kept
 from labkit.profiling import ladder as module
 from labkit.profiling.ladder import Sample
 
@@ -19,6 +20,7 @@ def test_two_levels_for_real_and_from_the_cache(monkeypatch, tmp_path):
     # Copies: weights that this process already holds, for another test, would be shared and add no memory.
     files = {level: Path(shutil.copy(made(level), tmp_path / f"{level}.gguf")) for level in ("F16", "Q4_0")}
     monkeypatch.setattr(module, "made", lambda level, source=None: files[level])
+    monkeypatch.setattr(kept, "home", lambda: tmp_path)
     monkeypatch.setattr(module, "home", lambda: tmp_path)
     steps = []
     found = module.run(lambda done, of, what: steps.append((done, of, what)), levels=("F16", "Q4_0"), sample=TINY)
@@ -33,18 +35,6 @@ def test_two_levels_for_real_and_from_the_cache(monkeypatch, tmp_path):
     again = module.run(levels=("F16", "Q4_0"), sample=TINY)
     assert again.rungs == found.rungs
     assert module.run(levels=("Q4_0",), sample=TINY).rungs[0].divergence is None, "another reference is another result"
-
-
-def test_what_cannot_be_read_from_the_cache_is_measured_again(monkeypatch, tmp_path, typed_rung):
-    monkeypatch.setattr(module, "home", lambda: tmp_path)
-    keep = module._Kept(made("F16"), TINY, "F16")
-    keep.save(typed_rung("Q8_0", 145, 0.004, 160))
-    assert keep.load("Q8_0") == typed_rung("Q8_0", 145, 0.004, 160) and keep.load("Q4_0") is None
-    keep._file("Q8_0").write_text("half a fi", encoding="utf-8")
-    assert keep.load("Q8_0") is None
-    monkeypatch.setattr(module, "home", lambda: tmp_path / "file" / "home")
-    (tmp_path / "file").write_text("in the way", encoding="utf-8")
-    keep.save(typed_rung("Q8_0", 145, 0.004, 160))
 
 
 def test_levels_that_another_one_beats_are_named(typed_ladder, typed_rung):
