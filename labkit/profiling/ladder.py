@@ -178,7 +178,7 @@ def run(progress: Progress | None = None, *, levels: Sequence[str] = LEVELS, sou
     for i, level in enumerate(missing):
         report(i, len(missing), level)
         rungs[level] = _measure(level, source, sample, None if level == levels[0] else reference, reader)
-        keep.save(rungs[level])
+        keep.save(level, rungs[level])
     report(len(missing), len(missing), "done")
     return Ladder(embedded.display_name(origin), shape_of(origin), tuple(rungs[level] for level in levels), sample,
                   statistics.median(reader.read() for _ in range(5)), machine())
