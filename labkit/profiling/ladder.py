@@ -32,7 +32,7 @@ from labkit.profiling.measure import profile
 from labkit.table import Shown, Table, size
 
 CONTEXT = 2048
-LOOK_S = 0.1  # at the memory, three times a level
+LOOK_S = 0.1  # at the memory, before each repetition
 QUESTION = "What is the capital of France?"
 Progress = Callable[[int, int, str], None]
 
@@ -42,7 +42,7 @@ class Sample:
     """How much is measured of each level."""
 
     windows: int = 1       # of the prose
-    window: int = 256      # tokens; its second half is guessed
+    window: int = 224      # tokens; its second half is guessed
     tools: int = 0         # requests for a tool call
     repetitions: int = 2   # of the speeds
     prompt: int = 64       # tokens
@@ -181,7 +181,7 @@ def run(progress: Progress | None = None, *, levels: Sequence[str] = LEVELS, sou
         keep.save(level, rungs[level])
     report(len(missing), len(missing), "done")
     return Ladder(embedded.display_name(origin), shape_of(origin), tuple(rungs[level] for level in levels), sample,
-                  statistics.median(reader.read() for _ in range(5)), machine())
+                  statistics.median(reader.read(LOOK_S) for _ in range(5)), machine())
 
 
 def _kept(origin: Path, sample: Sample, reference: str) -> Kept[Rung]:
@@ -200,7 +200,7 @@ def _references(level: str, source: Path | None, sample: Sample) -> quality.Pred
 
 def _measure(level: str, source: Path | None, sample: Sample, reference: quality.Predictions | None,
              reader: Reader) -> Rung:
-    """reference: None for the reference itself. reader: of the memory's speed, before, between and after."""
+    """reference: None for the reference itself. reader: of the memory's speed."""
     meter, there, began = EnergyMeter(), set(home().glob("models/*")), time.perf_counter()
     path = made(level, source)
     made_s = None if path in there else time.perf_counter() - began
@@ -211,15 +211,15 @@ def _measure(level: str, source: Path | None, sample: Sample, reference: quality
         load_s = time.perf_counter() - began
         driver = bench._Engine(chat.backend, sample.prompt, sample.answer)
         rounds = [(reader.read(LOOK_S), *driver.measure()) for _ in range(sample.repetitions)]
-    width = statistics.median([reader.read(LOOK_S), *(width for width, *_ in rounds)])
-    prefill, decode = map(bench.Speed, ("prefill", "decode"), zip(*(speeds for _, *speeds in rounds), strict=True))
+    widths, *speeds = zip(*rounds, strict=True)
+    prefill, decode = map(bench.Speed, ("prefill", "decode"), speeds)
     memory = used.peak_rss_bytes - used.rss_before
     ppl, apart = quality.compare(chat.backend.engine, reference, window=sample.window, most=sample.windows)
     right = sum(_is_right(chat, item) for item in requests(sample.tools))
     file, announced = gguf_file.read(path), plan(start(source), level)
+    share = decode.mean * driver.bytes_per_token / statistics.median(widths)
     return Rung(level, path.stat().st_size, file.bits_per_weight, len(announced.fallbacks), made_s, load_s, prefill,
-                decode, decode.mean * driver.bytes_per_token / width, memory, ppl, apart, right, answer,
-                meter.read().joules)
+                decode, share, memory, ppl, apart, right, answer, meter.read().joules)
 
 
 def requests(n: int) -> list[tool_requests.Item]:

@@ -160,7 +160,7 @@ assert found["Q8_0"].kl < found["Q4_0"].kl < found["Q2_K"].kl
 assert found["Q2_K"].file_bytes < found["Q8_0"].file_bytes < found["F16"].file_bytes
 
 # %% [markdown]
-# Perplexity has wide errors, because 127 guesses are few; KL has small ones, because it compares at each place. That
+# Perplexity has wide errors: a hundred guesses are few. KL has small ones, because it compares at each place. That
 # is why KL is the better instrument. And tokens per second say nothing about sense:
 
 # %%
