@@ -160,7 +160,7 @@ def _speed_row(rung: Rung) -> tuple[str, ...]:
 
 def run(progress: Progress | None = None, *, levels: Sequence[str] = LEVELS, source: Path | None = None,
         sample: Sample = QUICK, fresh: bool = False) -> Ladder:
-    """Make and measure the levels; with QUICK under a minute for all eleven on two cores.
+    """Make and measure the levels; with QUICK about a minute for all eleven on two cores.
 
     levels: the first is the reference of the others. source: a GGUF to make them from; None for the embedded model's
     F16. fresh: measure again what was measured before. Raises BadRequest for an unknown level or none, ModelFileError

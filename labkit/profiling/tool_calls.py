@@ -158,8 +158,8 @@ def run(chats: Mapping[str, Any] | None = None, *, adapter: str | Path | None = 
         if not result:
             tell = partial(_tell, progress, before, total, name)
             result = Result(variant, row.name, row.mode, *_ask_all(chats[variant], row.mode, cases_of[row], tell))
-        if keep:
-            keep.save(name, result)
+            if keep:
+                keep.save(name, result)
         results.append(result)
     if keep:
         keep.forget()
