@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from labkit.errors import BadRequest
+from labkit.errors import BadRequest, ModelFileError
+from labkit.models import gguf_file
 from labkit.table import Shown, Table, size
 
 # Bits per weight, from ggml's block layouts (ggml-common.h): a Q8_0 block holds 32 weights in 32
@@ -188,12 +189,11 @@ def what_fits(form: str = "Q4_K_M", models: Iterable[str | Shape] = SHAPES, **se
 
 
 def shape_of(path: str | Path) -> Shape:
-    """The shape in a GGUF's metadata, read without loading the weights (about 0.1 s).
-
-    Raises ModelFileError for a file that llama.cpp cannot read.
-    """
-    meta, parameters = _gguf(Path(path))
-    arch = meta["general.architecture"]
+    """The shape in a GGUF's metadata, read without loading the weights. Raises ModelFileError for another file."""
+    file = gguf_file.read(path)
+    meta, arch = file.metadata, file.metadata.get("general.architecture")
+    if arch is None:
+        raise ModelFileError(f"{Path(path).name} is no model: it names no architecture.")
 
     def number(key: str, default: int = 0) -> int:
         return int(meta.get(f"{arch}.{key}", default))
@@ -203,21 +203,7 @@ def shape_of(path: str | Path) -> Shape:
         number("attention.head_count_kv", heads), number("attention.key_length", width // heads),
         number("vocab_size"), number("context_length"), qkv_bias=arch == "qwen2")
     # The metadata does not say whether the tables are tied; the count of weights does.
-    return replace(shape, tied=abs(parameters - shape.parameters) < shape.table_parameters / 2)
-
-
-def _gguf(path: Path) -> tuple[dict[str, str], int]:
-    from labkit.errors import ModelFileError
-    from labkit.models.llama import captured_log, library
-    try:
-        with captured_log():
-            model = library().Llama(str(path), vocab_only=True, verbose=False)
-    except (ValueError, AssertionError) as error:
-        raise ModelFileError(f"{path.name} cannot be read as a GGUF file: {error}") from error
-    try:
-        return dict(model.metadata), model._model.n_params()
-    finally:
-        model.close()
+    return replace(shape, tied=abs(file.parameters - shape.parameters) < shape.table_parameters / 2)
 
 
 def _find(model: str | Shape) -> Shape:

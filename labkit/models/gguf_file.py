@@ -7,14 +7,16 @@ https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 from __future__ import annotations
 
 import math
+import mmap
 import os
 import struct
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from labkit.errors import ModelFileError
 from labkit.table import Shown, Table, size
@@ -26,6 +28,7 @@ TEXT, LIST = 8, 9
 DEEPEST = 4      # lists in lists
 DIMENSIONS = 4   # of a tensor, at most: GGML_MAX_DIMS
 SMALLEST_PAIR, SMALLEST_TENSOR = 13, 24  # bytes that a key and value, or a tensor's entry, take at least
+ENDS = "it ends within its header"
 GROUPS = ("token table", "attention", "feed-forward", "norms", "other")
 
 
@@ -132,8 +135,8 @@ def read(path: str | Path) -> GgufFile:
 
 def texts(path: str | Path) -> dict[str, str]:
     """What a GGUF says of itself in words, by key. Raises ValueError for another file or a damaged one."""
-    with open(path, "rb") as file:
-        header = _Header(file)
+    with _mapped(path) as data:
+        header = _Header(data)
         _, _, n_pairs = header.beginning()
         return {key: value for key, value in header.pairs(n_pairs) if isinstance(value, str)}
 
@@ -141,16 +144,24 @@ def texts(path: str | Path) -> dict[str, str]:
 # -- the header ----------------------------------------------------------------------------
 
 
+@contextmanager
+def _mapped(path: str | Path) -> Iterator[mmap.mmap]:
+    if not os.path.getsize(path):  # cannot be mapped
+        raise ValueError("it is empty")
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        yield data
+
+
 def _read(path: Path) -> GgufFile:
-    with open(path, "rb") as file:
-        header = _Header(file)
+    with _mapped(path) as data:
+        header = _Header(data)
         version, n_tensors, n_pairs = header.beginning()
         metadata = dict(header.pairs(n_pairs))
         alignment = metadata.get("general.alignment", 32)
         if not isinstance(alignment, int) or alignment < 1 or alignment & (alignment - 1):
             raise ValueError(f"its alignment is {alignment!r}, no power of two")
         entries = [header.entry() for _ in range(n_tensors)]
-        begin = -(-file.tell() // alignment) * alignment
+        begin = -(-header.at // alignment) * alignment
     tensors = tuple(_tensor(*entry, begin, alignment, header.length) for entry in entries)
     if twice := [name for name, n in Counter(tensor.name for tensor in tensors).items() if n > 1]:
         raise ValueError(f"it has two tensors {twice[0]!r}")
@@ -160,12 +171,12 @@ def _read(path: Path) -> GgufFile:
 class _Header:
     """Reads on from where it stands. Raises ValueError where the file ends or says what cannot be."""
 
-    def __init__(self, file: BinaryIO):
-        self.file, self.length = file, os.fstat(file.fileno()).st_size
+    def __init__(self, data: mmap.mmap):
+        self.data, self.length, self.at = data, len(data), 0
 
     def beginning(self) -> tuple[int, int, int]:
         """(version, number of tensors, number of keys)."""
-        if self.file.read(4) != b"GGUF":
+        if self.exactly(4) != b"GGUF":
             raise ValueError("it does not begin with GGUF")
         [version] = self.take("I")
         if version & 0xFFFF == 0:
@@ -207,27 +218,35 @@ class _Header:
             return list(self.take(f"{count}{NUMBERS[of]}"))
         self.room(count * 8, f"a list of {count} values")
         if of == TEXT:
-            return [self.text() for _ in range(count)]
+            return self.texts(count)
         return [self.value(of, depth + 1) for _ in range(count)]
 
     def text(self) -> str:
-        # A vocabulary has a hundred thousand of them: nothing is asked of the file but the two pieces.
-        length = int.from_bytes(self.exactly(8), "little")
-        if length > self.length:
-            self.room(length, f"a text of {length} bytes")
-        return self.exactly(length).decode("utf-8", "replace")
+        return self.texts(1)[0]
+
+    def texts(self, count: int) -> list[str]:
+        # A vocabulary has a hundred thousand of them: little is done for each.
+        found, data, at, length_at = [], self.data, self.at, struct.Struct("<Q").unpack_from
+        for _ in range(count):
+            begin = at + 8
+            if begin > self.length or (at := begin + length_at(data, at)[0]) > self.length:
+                raise ValueError(ENDS)
+            found.append(data[begin:at].decode("utf-8", "replace"))
+        self.at = at
+        return found
 
     def take(self, form: str) -> tuple:
         form = f"<{form}"
         return struct.unpack(form, self.exactly(struct.calcsize(form)))
 
     def exactly(self, length: int) -> bytes:
-        if len(found := self.file.read(length)) < length:
-            raise ValueError("it ends within its header")
-        return found
+        begin, self.at = self.at, self.at + length
+        if self.at > self.length:
+            raise ValueError(ENDS)
+        return self.data[begin:self.at]
 
     def room(self, wanted: int, what: str) -> None:
-        left = self.length - self.file.tell()
+        left = self.length - self.at
         if wanted > left:
             raise ValueError(f"it says that {what} follow, and only {left} bytes do")
 

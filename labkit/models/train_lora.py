@@ -61,11 +61,18 @@ def adapted(s: dict):
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    base = AutoModelForCausalLM.from_pretrained(s["model"], dtype=torch.bfloat16, attn_implementation=attention())
+    base = AutoModelForCausalLM.from_pretrained(s["model"], dtype=precision(), attn_implementation=attention())
     config = LoraConfig(r=s["rank"], lora_alpha=s["alpha"], target_modules=list(TARGETS))
     model = get_peft_model(base, config, autocast_adapter_dtype=False).to(device)
     fused.fuse(model)
     return model
+
+
+def precision() -> torch.dtype:
+    """bfloat16 where it is computed in. Most laptops only emulate it, several times slower than float32."""
+    can = torch.cpu.get_capabilities()
+    native = torch.cuda.is_available() or can.get("avx512_bf16") or can.get("amx_bf16")
+    return torch.bfloat16 if native else torch.float32
 
 
 def attention() -> str:
@@ -80,7 +87,7 @@ class Run:
 
     def __init__(self, s: dict, model):
         self.s, self.model = s, model
-        self.used = {n: p for n, p in model.named_parameters() if p.requires_grad}  # in bfloat16
+        self.used = {n: p for n, p in model.named_parameters() if p.requires_grad}  # as the model computes
         self.weights = {n: p.detach().float() for n, p in self.used.items()}  # what the optimiser moves
         self.optimiser = torch.optim.AdamW(self.weights.values(), lr=s["rate"], weight_decay=0.0, betas=(0.9, 0.99))
         self.step, self.seconds, self.best, self.curve = 0, 0.0, math.inf, []
