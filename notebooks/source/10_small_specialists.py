@@ -3,7 +3,8 @@
 #
 # In lesson 02 a constraint made every call of our model valid, and still half of them were wrong. The rest has to
 # be learned. The claim of this lesson: *a small model that is trained for one task beats a larger one that is not.*
-# You measure one that was trained for an hour, and then train it on, in less than a minute, for a desk of your own.
+# You measure one that was trained for nearly two hours, and then train it on, in about a minute, for a desk of your
+# own.
 
 # %%
 import random
@@ -199,8 +200,9 @@ print(len(book), "corrections. The file begins:", book.path.read_text("utf-8")[:
 # %% [markdown]
 # ## A learning agent
 # Now the agent learns from its mistakes: training goes on from the course's adapter, on your corrections, for twelve
-# steps. They take 10 to 30 seconds, and some more to load. Every four steps the model answers 24 *other* held-back
-# requests. How many of the first 24 will be right in the end?
+# steps. They take 10 to 30 seconds on a processor that computes in bfloat16, and a minute on one that does not, as in
+# most laptops; some more to load. Every four steps the model answers 24 *other* held-back requests. How many of the
+# first 24 will be right in the end?
 
 # %%
 guess = None  # your guess, 0 to 24
