@@ -189,19 +189,20 @@ def what_fits(form: str = "Q4_K_M", models: Iterable[str | Shape] = SHAPES, **se
 
 
 def shape_of(path: str | Path) -> Shape:
-    """The shape in a GGUF's metadata, read without loading the weights. Raises ModelFileError for another file."""
+    """The shape in a GGUF's metadata, read without loading the weights. Raises ModelFileError where there is none."""
     file = gguf_file.read(path)
     meta, arch = file.metadata, file.metadata.get("general.architecture")
-    if arch is None:
-        raise ModelFileError(f"{Path(path).name} is no model: it names no architecture.")
 
-    def number(key: str, default: int = 0) -> int:
-        return int(meta.get(f"{arch}.{key}", default))
+    def number(key: str, default: int | None = None) -> int:
+        if (value := meta.get(f"{arch}.{key}", default)) is None:
+            raise ModelFileError(f"{file.path.name} is no language model: it does not say its {key}.")
+        return int(max(value, default=0) if isinstance(value, list) else value)  # a list: one for each layer
     width, heads = number("embedding_length"), number("attention.head_count")
     shape = Shape(
-        Path(path).stem, number("block_count"), width, number("feed_forward_length"), heads,
-        number("attention.head_count_kv", heads), number("attention.key_length", width // heads),
-        number("vocab_size"), number("context_length"), qkv_bias=arch == "qwen2")
+        file.path.stem, number("block_count"), width, number("feed_forward_length"), heads,
+        number("attention.head_count_kv", heads), number("attention.key_length", width // max(heads, 1)),
+        number("vocab_size", len(meta.get("tokenizer.ggml.tokens", ()))), number("context_length"),
+        qkv_bias=arch == "qwen2")
     # The metadata does not say whether the tables are tied; the count of weights does.
     return replace(shape, tied=abs(file.parameters - shape.parameters) < shape.table_parameters / 2)
 

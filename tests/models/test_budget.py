@@ -1,9 +1,11 @@
 """The arithmetic against published counts, a real file and what llama.cpp reserves."""
 from __future__ import annotations
 
+import gguf
 import pytest
 
 from labkit.errors import BadRequest, ModelFileError
+from labkit.models import adapter_file
 from labkit.models import budget as b
 from labkit.models.embedded import default_model, wheel_file
 
@@ -94,3 +96,22 @@ def test_a_file_that_is_no_gguf_is_refused(tmp_path):
     path.write_bytes(b"these are notes")
     with pytest.raises(ModelFileError, match="notes.gguf"):
         b.shape_of(path)
+
+
+def test_an_adapter_is_no_model():
+    with pytest.raises(ModelFileError, match="tool_calls.gguf is no language model: it does not say its"):
+        b.shape_of(adapter_file.course())
+
+
+def test_a_file_may_count_heads_by_layer_and_leave_out_the_length_of_its_vocabulary(tmp_path):
+    writer = gguf.GGUFWriter(tmp_path / "odd.gguf", "openelm")
+    writer.add_block_count(2)
+    writer.add_embedding_length(64)
+    writer.add_feed_forward_length([96, 128])
+    writer.add_head_count([4, 8])
+    writer.add_context_length(512)
+    writer.add_token_list(["a", "b", "c"])
+    for write in ("write_header_to_file", "write_kv_data_to_file", "write_tensors_to_file", "close"):
+        getattr(writer, write)()
+    shape = b.shape_of(tmp_path / "odd.gguf")
+    assert (shape.heads, shape.kv_heads, shape.ffn, shape.vocab, shape.context) == (8, 8, 128, 3, 512)
