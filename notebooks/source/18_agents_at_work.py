@@ -14,6 +14,7 @@ import matplotlib.pyplot as plt
 import labkit as lk
 from labkit import domains, safety
 from labkit.course import alt, check, plot_style, predict
+from labkit.domains.scenario import KINDS
 from labkit.intervals import percentile, share_interval
 from labkit.table import Table
 from labkit.widgets import TraceView
@@ -98,19 +99,21 @@ assert right > len(day) / 2
 desk.database.changes(morning)
 
 # %% [markdown]
-# Somebody has to wait for each answer. The bars are the twelve requests; the hatched ones were not done right.
+# Somebody has to wait for each answer. The bars are the twelve requests, by the tool that is right; the hatched ones
+# were not done right.
 
 # %%
 figure, axes = plt.subplots(figsize=(6.5, 3.4))
 seconds = [took for took, _, _ in done]
+wanted = [", ".join(call["name"] for call in each.calls) or KINDS[each.kind] for each in day]
 for i, (took, verdict, _) in enumerate(done):
     axes.barh(i, took, color="0.75" if verdict else "white", edgecolor="black", hatch="" if verdict else "///")
 for percent, style in ((50, "--"), (95, "-")):
     axes.axvline(percentile(seconds, percent), linestyle=style, color="black", label=f"p{percent}")
-axes.set(xlabel="seconds until the answer", yticks=range(len(day)), yticklabels=[each.kind for each in day])
+axes.set(xlabel="seconds until the answer", yticks=range(len(day)), yticklabels=wanted)
 axes.invert_yaxis()
 axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1))
-alt(figure, f"Seconds of {len(day)} requests by kind: half take at most {percentile(seconds, 50):.2f} s, "
+alt(figure, f"Seconds of {len(day)} requests: half take at most {percentile(seconds, 50):.2f} s, "
             f"the slowest {max(seconds):.2f} s. {len(day) - right} of them are hatched: not done right.")
 
 # %% [markdown]
