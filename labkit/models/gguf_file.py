@@ -28,7 +28,7 @@ TEXT, LIST = 8, 9
 DEEPEST = 4      # lists in lists
 DIMENSIONS = 4   # of a tensor, at most: GGML_MAX_DIMS
 SMALLEST_PAIR, SMALLEST_TENSOR = 13, 24  # bytes that a key and value, or a tensor's entry, take at least
-ENDS = "it ends within its header"
+ENDS, OTHER = "it ends within its header", "it does not begin with GGUF"
 GROUPS = ("token table", "attention", "feed-forward", "norms", "other")
 
 
@@ -147,7 +147,7 @@ def texts(path: str | Path) -> dict[str, str]:
 @contextmanager
 def _mapped(path: str | Path) -> Iterator[mmap.mmap]:
     if not os.path.getsize(path):  # cannot be mapped
-        raise ValueError("it is empty")
+        raise ValueError(OTHER)
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         yield data
 
@@ -177,7 +177,7 @@ class _Header:
     def beginning(self) -> tuple[int, int, int]:
         """(version, number of tensors, number of keys)."""
         if self.exactly(4) != b"GGUF":
-            raise ValueError("it does not begin with GGUF")
+            raise ValueError(OTHER)
         [version] = self.take("I")
         if version & 0xFFFF == 0:
             raise ValueError("it was written for a big-endian processor")
@@ -229,8 +229,12 @@ class _Header:
         found, data, at, length_at = [], self.data, self.at, struct.Struct("<Q").unpack_from
         for _ in range(count):
             begin = at + 8
-            if begin > self.length or (at := begin + length_at(data, at)[0]) > self.length:
+            if begin > self.length:
                 raise ValueError(ENDS)
+            at = begin + length_at(data, at)[0]
+            if at > self.length:
+                self.at = begin
+                self.room(at - begin, f"a text of {at - begin} bytes")
             found.append(data[begin:at].decode("utf-8", "replace"))
         self.at = at
         return found

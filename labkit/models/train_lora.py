@@ -69,7 +69,7 @@ def adapted(s: dict):
 
 
 def precision() -> torch.dtype:
-    """bfloat16 where it is computed in. Most laptops only emulate it, several times slower than float32."""
+    """bfloat16 where it is computed in. Many laptops only emulate it, far slower than float32."""
     can = torch.cpu.get_capabilities()
     native = torch.cuda.is_available() or can.get("avx512_bf16") or can.get("amx_bf16")
     return torch.bfloat16 if native else torch.float32

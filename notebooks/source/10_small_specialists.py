@@ -201,7 +201,7 @@ print(len(book), "corrections. The file begins:", book.path.read_text("utf-8")[:
 # ## A learning agent
 # Now the agent learns from its mistakes: training goes on from the course's adapter, on your corrections, for twelve
 # steps. They take 10 to 30 seconds on a processor that computes in bfloat16, and a minute on one that does not, as in
-# most laptops; some more to load. Every four steps the model answers 24 *other* held-back requests. How many of the
+# many laptops; some more to load. Every four steps the model answers 24 *other* held-back requests. How many of the
 # first 24 will be right in the end?
 
 # %%

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
 
 import pytest
@@ -10,7 +9,6 @@ import pytest
 import labkit as lk
 from labkit.models import adapter
 from labkit.models.adapter import Settings
-from labkit.models.environments import environment
 from labkit.tools import examples, trained
 from labkit.tools.tool import from_openai
 
@@ -19,18 +17,14 @@ PING = {"name": "ping", "description": "Is a machine up?", "parameters": {
 HOSTS = ("alpha", "beta", "gamma", "delta", "omega", "zeta")
 QUICK = Settings(rank=4, steps=4, check=2, report=1, warmup=1, batch_tokens=90, rate=2e-3)  # a group a step
 
+pytestmark = pytest.mark.usefixtures("workshop_environment")
+
 
 def lines(words: str = "Is {} up?"):
     groups = [examples.made({"tools": [PING], "asked": [
         {"request": words.format(host), "calls": [{"name": "ping", "arguments": {"host": host}}]},
         {"request": "Thanks!", "calls": []}]}) for host in HOSTS]
     return list(examples.lines(groups))
-
-
-@pytest.fixture(autouse=True)
-def usable():
-    if reason := environment("workshop").why_not():
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
 
 
 def train(target, settings=QUICK, words="Is {} up?", **more):

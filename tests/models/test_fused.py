@@ -2,18 +2,9 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-from pathlib import Path
-
-import pytest
-
-from labkit.models import adapter
-from labkit.models.environments import environment
 
 SCRIPT = """
-import copy, json, sys
-sys.path.insert(0, sys.argv[1])
+import copy, json
 import fused, torch
 from peft import LoraConfig, get_peft_model
 torch.manual_seed(0)
@@ -37,12 +28,6 @@ print(json.dumps([[(p - q).abs().max().item(), p.abs().max().item()] for p, q in
 """
 
 
-def test_the_gradients_are_those_of_peft_and_pytorch():
-    tools = environment("workshop")
-    if reason := tools.why_not():
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
-    done = subprocess.run([tools.python, "-c", SCRIPT, str(Path(adapter.__file__).parent)], capture_output=True,
-                          text=True)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
+def test_the_gradients_are_those_of_peft_and_pytorch(in_workshop):
+    found = json.loads(in_workshop(SCRIPT))
     assert len(found) == 4 and all(apart < 1e-5 * size for apart, size in found)

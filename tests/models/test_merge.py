@@ -203,7 +203,7 @@ def test_the_texts_of_a_header_are_those_that_were_written(tmp_path):
 
 
 @pytest.mark.parametrize("content, said", [
-    (b"GGUF, or so it says", "version"), (b"", "it is empty"), (b"PK\3\4" * 9, "not begin with GGUF"),
+    (b"GGUF, or so it says", "version"), (b"", "not begin with GGUF"), (b"PK\3\4" * 9, "not begin with GGUF"),
     (struct.pack("<4sIQQQ", b"GGUF", 3, 0, 1, 2**60), "follow"), (b"GGUF" + b"\xff" * 60, "version"),
 ])
 def test_a_file_that_is_no_adapter_is_refused(tmp_path, content, said):

@@ -3,14 +3,12 @@ from __future__ import annotations
 
 import json
 import math
-import os
 
 import pytest
 
 import labkit as lk
 from labkit.models import search
 from labkit.models.adapter import Settings, Trained
-from labkit.models.environments import environment
 
 LINES = [(f"Line {n}.", [("Yes?", "No.")]) for n in range(6)]
 VALID = [("Valid.", [("Yes?", "No.")])]
@@ -142,9 +140,8 @@ def test_what_cannot_be_searched_is_refused(wrong, said):
         search.search(**{"lines": LINES, "valid": VALID, "format": "f", "train": ScriptedTraining(by_rate), **wrong})
 
 
+@pytest.mark.usefixtures("workshop_environment")
 def test_a_real_search_finds_the_rate_that_can_be_learned_with():
-    if reason := environment("workshop").why_not():
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
     words = [("hot", "cold"), ("up", "down"), ("big", "small"), ("new", "old"), ("wet", "dry"), ("far", "near")]
     lines = [(f"Opposites, {n}.\n" * 20, [(f"{a}: ", b) for a, b in words[n % 3:]]) for n in range(60)]
     events = []

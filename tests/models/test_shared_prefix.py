@@ -2,16 +2,9 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-
-import pytest
-
-from labkit.models.environments import environment
 
 SCRIPT = """
-import json, random, sys
-sys.path.insert(0, sys.argv[1])
+import json, random
 import torch, shared_prefix
 from transformers import AttentionInterface, LlamaConfig, LlamaForCausalLM
 AttentionInterface.register("blocks", shared_prefix.attend)
@@ -40,16 +33,7 @@ print(json.dumps({"apart": (together - alone).abs().max().item(), "spread": alon
 """
 
 
-def test_together_is_as_alone():
-    tools = environment("workshop")
-    if reason := tools.why_not():
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
-    script = subprocess.run([tools.python, "-c", SCRIPT, str(_folder())], capture_output=True, text=True, check=True)
-    found = json.loads(script.stdout.splitlines()[-1])
+def test_together_is_as_alone(in_workshop):
+    found = json.loads(in_workshop(SCRIPT))
     assert found["apart"] < 1e-5 < found["spread"] and found["targets"] and found["finite"]
     assert found["tokens"] % 64 == 0
-
-
-def _folder():
-    from labkit.models import adapter
-    return adapter.__file__.rpartition(os.sep)[0]
