@@ -226,6 +226,8 @@ def specialise(examples: Annotated[Path, typer.Argument(help="Tools and requests
                seconds: Annotated[float, typer.Option(min=1, help="To train at most.")] = 3600,
                rank: Annotated[int, typer.Option(min=1, help="Of the adapter: its size, and what it can hold.")] = 32,
                rate: Annotated[float, typer.Option(min=0, help="Highest learning rate.")] = 1.8e-3,
+               layers: Annotated[int | None, typer.Option(min=1, help="How many of the last layers learn: fewer make "
+                                                          "a step shorter. Not given: all.")] = None,
                passes: Annotated[int, typer.Option(min=1, help="How often to go through the examples.")] = 1,
                start: Annotated[Path | None, typer.Option(help="An adapter of this rank to go on from.")] = None,
                check: Annotated[int, typer.Option(min=1, help="Steps between two looks, and checkpoints.")] = 50,
@@ -239,7 +241,7 @@ def specialise(examples: Annotated[Path, typer.Argument(help="Tools and requests
         typer.echo(f"{found}\n")
         rank, rate = found.best.settings.rank, found.best.settings.rate
     typer.echo(train_adapter(examples, target, valid, start, steps=steps, seconds=seconds, rank=rank, rate=rate,
-                             passes=passes, check=check, seed=seed))
+                             layers=layers, passes=passes, check=check, seed=seed))
 
 
 app.add_typer(models_app, name="models", invoke_without_command=True,

@@ -28,7 +28,7 @@ class Embedder:
     def __init__(self, engine: Engine):
         self.c, self._lock = engine.c, turn_lock()
         self.limit = min(LONGEST, engine.context_length)
-        self.width = self.c.llama_model_n_embd(engine._weights.model)
+        self.width = self.c.llama_model_n_embd(engine.weights.model)
         params = self.c.llama_context_default_params()
         params.n_ctx, params.n_batch, params.n_ubatch = self.limit, BATCH, BATCH
         params.n_seq_max, params.kv_unified = SEQUENCES, True
@@ -37,12 +37,12 @@ class Embedder:
         params.embeddings, params.pooling_type = True, self.c.LLAMA_POOLING_TYPE_NONE
         params.flash_attn_type = self.c.LLAMA_FLASH_ATTN_TYPE_ENABLED
         params.no_perf = True
-        self._ctx = self.c.llama_init_from_model(engine._weights.model, params)
+        self._ctx = self.c.llama_init_from_model(engine.weights.model, params)
         if not self._ctx:
             raise LabkitError(f"No memory for an embedding context of {self.limit} tokens.")
         self._batch = self.c.llama_batch_init(BATCH, 0, 1)
         # The weights are among the arguments so that they outlive the context.
-        weakref.finalize(self, _free, self.c, self._batch, self._ctx, engine._weights).atexit = False
+        weakref.finalize(self, _free, self.c, self._batch, self._ctx, engine.weights).atexit = False
 
     def vectors(self, texts: Sequence[Sequence[int]]) -> list[list[float]]:
         """One vector (length 1) per text, given as tokens. Raises ContextFull for one of more than `limit` tokens.
@@ -102,7 +102,7 @@ def embed(engine: Engine, texts: Sequence[str]) -> list[list[float]]:
 
 def works(engine: Engine) -> bool:
     """Whether the loaded model has states to give. Asking for a vector would cost 0.3 s at every start."""
-    return engine.c.llama_model_n_embd(engine._weights.model) > 0
+    return engine.c.llama_model_n_embd(engine.weights.model) > 0
 
 
 def _embedder(engine: Engine) -> Embedder:

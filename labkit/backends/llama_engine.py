@@ -67,7 +67,7 @@ class Engine:
     """A context over some weights, with an adapter or without. Every public method is safe from any thread."""
 
     def __init__(self, weights: Weights, context_length: int, threads: int, adapter: Path | None = None):
-        self._weights, self.c, self.path = weights, weights.c, weights.path
+        self.weights, self.c, self.path = weights, weights.c, weights.path
         self._lock = turn_lock()
         self._clock = itertools.count(1)
         self.vocab = self.c.llama_model_get_vocab(weights.model)
@@ -92,7 +92,7 @@ class Engine:
         params.n_threads = params.n_threads_batch = threads
         params.flash_attn_type = self.c.LLAMA_FLASH_ATTN_TYPE_ENABLED  # skips other slots' cells
         params.no_perf = True
-        context = self.c.llama_init_from_model(self._weights.model, params)
+        context = self.c.llama_init_from_model(self.weights.model, params)
         if not context:
             raise LabkitError(f"No memory for {self.context_length} tokens: connect with less context_length=.")
         return context
@@ -120,7 +120,7 @@ class Engine:
     def metadata(self, key: str) -> str | None:
         """A value of the GGUF header as text."""
         buffer = ctypes.create_string_buffer(32768)
-        count = self.c.llama_model_meta_val_str(self._weights.model, key.encode(), buffer, 32768)
+        count = self.c.llama_model_meta_val_str(self.weights.model, key.encode(), buffer, 32768)
         return buffer.raw[:count].decode("utf-8", "replace") if count >= 0 else None
 
     # -- evaluating ------------------------------------------------------------------------

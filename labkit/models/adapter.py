@@ -1,8 +1,8 @@
 """Train a LoRA adapter on the embedded model and keep it as a GGUF that llama.cpp loads.
 
 Knows texts, not tools: a line of the data is a beginning and the turns that follow it. The work is done by
-train_lora.py and export_lora.py in the workshop environment; a run that was killed goes on from its last
-checkpoint when it is started again with the same data and settings.
+train_lora.py in the workshop environment; a run that was killed goes on from its last checkpoint when it is started
+again with the same data and settings.
 """
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from labkit.errors import LabkitError, ModelFileError
+from labkit.errors import BadRequest, LabkitError
 from labkit.models import workshop
 from labkit.models.cache import atomic_file, home
 from labkit.models.embedded import NAME
@@ -37,6 +37,7 @@ class Settings:
     rate: float = 1.8e-3         # highest learning rate; rises over `warmup` steps, then falls as a cosine
     warmup: int = 40
     batch_tokens: int = 2600     # of a step, with the padding
+    layers: int | None = None    # how many of the last layers learn; the others stay as they begin. None: all
     passes: int = 1              # how often the data are gone through
     steps: int = 100_000
     seconds: float = 3600.0
@@ -45,12 +46,17 @@ class Settings:
     report: int = 5              # steps between two events
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if self.layers is not None and self.layers < 1:
+            raise BadRequest(f"layers={self.layers}: one at least must learn. None trains all.")
+
 
 @dataclass(frozen=True)
 class Trained:
     """The outcome of a run.
 
-    curve: (step, validation loss in nats a token, share of validation answers written as they are).
+    curve: (step, validation loss in nats a token, share of validation answers written as they are); from step 0 when
+    it went on from an adapter, which is then kept if nothing better came.
     """
 
     path: Path
@@ -68,12 +74,13 @@ def train(lines: Iterable[Line], valid: Iterable[Line], target: Path, settings: 
     of itself, by GGUF key. start: an adapter of the same rank to go on from; None begins with one that changes
     nothing. on_event gets what train_lora.py reports:
     {"event": "step" | "valid" | "resumed" | "nan" | "early stop" | "done", …}.
-    Raises ModelFileError or LabkitError when the data are empty or the training fails.
+    Raises LabkitError when the data are empty or the training fails.
     """
     settings = settings or Settings()
     model, tools = workshop.require("hf"), environment("workshop")
     tools.require()
-    folder = _run_folder(list(lines), list(valid), settings, model, start)
+    said = {"general.name": f"{NAME} tool calls", "labkit.base": NAME, "labkit.format": format, **(about or {})}
+    folder = _run_folder(list(lines), list(valid), settings, model, start, said)
     events: list[Mapping[str, Any]] = []
 
     def hear(line: str) -> None:
@@ -84,32 +91,18 @@ def train(lines: Iterable[Line], valid: Iterable[Line], target: Path, settings: 
     code, tail = stream(command, hear, {**workshop.offline(), **KEEP_MEMORY})
     if code:
         raise LabkitError(_failed(code, tail))
-    if not (folder / "best.pt").is_file():
+    if not (folder / "best.gguf").is_file():
         shutil.rmtree(folder)
         raise LabkitError("The loss was no number from the beginning. Train with a lower rate.")
-    export(folder / "best.pt", target, settings, {"labkit.format": format, **(about or {})})
+    with atomic_file(target) as part:
+        shutil.copyfile(folder / "best.gguf", part)
     done, looks = events[-1], [(e["step"], e["loss"], e["right"]) for e in events if e["event"] == "valid"]
     shutil.rmtree(folder)
     return Trained(target, done["step"], done["seconds"], tuple(looks))
 
 
-def export(weights: Path, target: Path, settings: Settings, about: Mapping[str, str]) -> None:
-    """Write weights of train_lora.py as a GGUF adapter, whole or not at all."""
-    config = json.loads((workshop.require("hf") / "config.json").read_text(encoding="utf-8"))
-    card = {"alpha": settings.alpha, "heads": config["num_attention_heads"], "kv_heads": config["num_key_value_heads"],
-            "metadata": {"general.name": f"{NAME} tool calls", "labkit.base": NAME, **about}}
-    with atomic_file(target) as part:
-        said = part.with_suffix(".json")
-        said.write_text(json.dumps(card), encoding="utf-8")
-        try:
-            code, tail = stream(environment("workshop").command("export_lora.py", weights, said, part), lambda _: None)
-        finally:
-            said.unlink()
-        if code:
-            raise ModelFileError("The adapter could not be written:\n" + "\n".join(tail))
-
-
-def _run_folder(lines: list[Line], valid: list[Line], settings: Settings, model: Path, start: Path | None) -> Path:
+def _run_folder(lines: list[Line], valid: list[Line], settings: Settings, model: Path, start: Path | None,
+                about: Mapping[str, str]) -> Path:
     """A folder named after what is trained, so that the same wish finds its checkpoint."""
     if not lines or not valid:
         raise LabkitError("There is nothing to train on: the training and the validation data need a line each.")
@@ -122,7 +115,7 @@ def _run_folder(lines: list[Line], valid: list[Line], settings: Settings, model:
     for name, text in zip(("train", "valid"), texts, strict=True):
         (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
     facts = {**asdict(settings), "model": str(model), "folder": str(folder), "threads": usable_cores(),
-             "start": str(start) if start else None,
+             "start": str(start) if start else None, "about": about,
              "train": str(folder / "train.jsonl"), "valid": str(folder / "valid.jsonl")}
     (folder / "settings.json").write_text(json.dumps(facts), encoding="utf-8")
     return folder

@@ -1,14 +1,11 @@
-"""Write a trained adapter as a GGUF that llama.cpp loads: `python export_lora.py WEIGHTS.pt CARD.json TARGET.gguf`,
-and read such a file again.
+"""Write a trained adapter as a GGUF that llama.cpp loads, and read such a file again.
 
-Runs inside the workshop environment. CARD holds "alpha", "heads", "kv_heads", and under "metadata" what else the
-file should say of itself.
+Used by train_lora.py, inside the workshop environment.
 """
 from __future__ import annotations
 
-import json
 import re
-import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,21 +15,21 @@ NAMES = {"q_proj": "attn_q", "k_proj": "attn_k", "v_proj": "attn_v", "o_proj": "
 KEY = re.compile(r"layers\.(\d+)\.\w+\.(\w+)\.lora_([AB])\.")
 
 
-def main(weights: str, card: str, target: str) -> None:
+def write(weights: Mapping, target: str | Path, alpha: float, heads: int, kv_heads: int,
+          metadata: Mapping[str, str]) -> None:
+    """Write LoRA weights, by peft's names, and what the file should say of itself."""
     import gguf
-    import torch
-    facts = json.loads(Path(card).read_text(encoding="utf-8"))
     writer = gguf.GGUFWriter(target, "llama")
     writer.add_string("general.type", "adapter")
     writer.add_string("adapter.type", "lora")
-    writer.add_float32("adapter.lora.alpha", float(facts["alpha"]))
-    for key, value in facts["metadata"].items():
+    writer.add_float32("adapter.lora.alpha", float(alpha))
+    for key, value in metadata.items():
         writer.add_string(key, str(value))
-    for name, tensor in torch.load(weights, weights_only=True).items():
+    for name, tensor in weights.items():
         layer, projection, side = KEY.search(name).groups()
         array = tensor.float().numpy()
         if side == "B" and projection in ("q_proj", "k_proj"):
-            array = interleaved(array, facts["heads"] if projection == "q_proj" else facts["kv_heads"])
+            array = interleaved(array, heads if projection == "q_proj" else kv_heads)
         data, kind = packed(array)
         writer.add_tensor(f"blk.{layer}.{NAMES[projection]}.weight.lora_{side.lower()}", data, raw_dtype=kind)
     writer.write_header_to_file()
@@ -73,6 +70,3 @@ def halved(rows: np.ndarray, heads: int) -> np.ndarray:
     """The inverse of `interleaved`."""
     return rows.reshape(heads, -1, 2, rows.shape[1]).swapaxes(1, 2).reshape(rows.shape)
 
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

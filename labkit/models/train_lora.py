@@ -16,6 +16,7 @@ import sys
 import time
 from pathlib import Path
 
+import export_lora
 import fused
 import shared_prefix
 import torch
@@ -39,6 +40,7 @@ def main(settings_file: str) -> None:
         run.begin_with(s["start"])
     run.restore()
     run.train(train, valid)
+    run.export()
 
 
 def reader(model: str):
@@ -65,6 +67,8 @@ def adapted(s: dict):
     config = LoraConfig(r=s["rank"], lora_alpha=s["alpha"], target_modules=list(TARGETS))
     model = get_peft_model(base, config, autocast_adapter_dtype=False).to(device)
     fused.fuse(model)
+    for layer in model.base_model.model.model.layers[:-s["layers"] if s["layers"] else 0]:
+        layer.requires_grad_(False)  # nothing flows back into them
     return model
 
 
@@ -87,7 +91,7 @@ class Run:
 
     def __init__(self, s: dict, model):
         self.s, self.model = s, model
-        self.used = {n: p for n, p in model.named_parameters() if p.requires_grad}  # as the model computes
+        self.used = {n: p for n, p in model.named_parameters() if "lora_" in n}  # as the model computes
         self.weights = {n: p.detach().float() for n, p in self.used.items()}  # what the optimiser moves
         self.optimiser = torch.optim.AdamW(self.weights.values(), lr=s["rate"], weight_decay=0.0, betas=(0.9, 0.99))
         self.step, self.seconds, self.best, self.curve = 0, 0.0, math.inf, []
@@ -101,6 +105,8 @@ class Run:
         batches = [batch for n in range(self.s["passes"])
                    for batch in in_batches(train, self.s["batch_tokens"], self.s["seed"] + n)]
         steps, began, losses = min(self.s["steps"], len(batches)), time.monotonic() - self.seconds, []
+        if self.s["start"] and not self.curve:
+            self._stale(valid)  # what it goes on from may stay the best
         while (progress := max(self.step / steps, self.seconds / self.s["seconds"])) < 1:
             losses.append(self._learn(batches[self.step], progress))
             if not math.isfinite(losses[-1]):  # nothing of it is kept: the last checkpoint and the best stay
@@ -128,7 +134,8 @@ class Run:
             return math.nan
         loss.backward()
         for name, used in self.used.items():
-            self.weights[name].grad, used.grad = used.grad.float(), None
+            if used.requires_grad:
+                self.weights[name].grad, used.grad = used.grad.float(), None
         torch.nn.utils.clip_grad_norm_(self.weights.values(), 1.0)
         self.optimiser.step()
         self._use()
@@ -180,6 +187,17 @@ class Run:
 
     # -- on disk ---------------------------------------------------------------------------
 
+    @property
+    def _heads(self) -> tuple[int, int]:
+        return self.model.config.num_attention_heads, self.model.config.num_key_value_heads
+
+    def export(self) -> None:
+        """Write the best adapter so far as best.gguf; nothing when there is none."""
+        best = self.folder / "best.pt"
+        if best.is_file():
+            weights = torch.load(best, weights_only=True)
+            export_lora.write(weights, self.folder / "best.gguf", self.s["alpha"], *self._heads, self.s["about"])
+
     def save(self) -> None:
         self._write("checkpoint.pt", {
             "weights": {n: p.detach().cpu() for n, p in self.weights.items()}, "optimiser": self.optimiser.state_dict(),
@@ -188,11 +206,10 @@ class Run:
 
     def begin_with(self, adapter: str) -> None:
         """Take over the weights of an adapter in a GGUF of the same rank."""
-        from export_lora import KEY, read
-        found = read(adapter, self.model.config.num_attention_heads, self.model.config.num_key_value_heads)
+        found = export_lora.read(adapter, *self._heads)
         with torch.no_grad():
             for name, weight in self.weights.items():
-                weight.copy_(torch.from_numpy(found[KEY.search(name).groups()]))
+                weight.copy_(torch.from_numpy(found[export_lora.KEY.search(name).groups()]))
         self._use()
 
     def restore(self) -> None:

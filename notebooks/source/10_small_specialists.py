@@ -15,6 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import labkit as lk
+from labkit.agents.deciding import decided
 from labkit.course import HATCHES, alt, check, needs, plot_style, predict
 from labkit.data import data_folder
 from labkit.models import adapter_file
@@ -96,7 +97,7 @@ HELD_BACK = {
     "book_repair": ["There's a {problem} on the {bike}, is {day} possible?",
                     "Please put my {bike} down for {day}, it has a {problem}."],
     "order_part": ["Could you order {quantity} pieces of {part}?",
-                   "I'm running out of {part}s. Buy {quantity}."],
+                   "No {part} left on the shelf. Buy {quantity}."],
     "repair_status": ["Any news about {ticket}?", "Can I collect {ticket} yet?"],
     None: ["Is cycling good for the knees?", "Good morning!"],
 }
@@ -128,6 +129,7 @@ for request, calls in test[:7:2]:
 
 # %% [markdown]
 # How many of these 24 does the untrained model get right, under labkit's constraint? It may also answer in words.
+# `decided` breaks them off after the first one: that it speaks instead of calling is all that counts here.
 
 # %%
 guess = None  # your guess, 0 to 24
@@ -135,17 +137,17 @@ guess = None  # your guess, 0 to 24
 
 def right(slm, request, calls):
     try:
-        reply = slm.chat(request, tools=tools, max_tokens=60)
+        reply = decided(slm, request, tools=tools, max_tokens=60)
     except lk.IncompleteOutput:    # ran on until the limit
         return False
     return [{"name": c.name, "arguments": c.arguments} for c in reply.tool_calls] == calls
 
 
-def count_right(slm):
-    return sum(right(slm, request, calls) for request, calls in test)
+def all_right(slm):
+    return [right(slm, request, calls) for request, calls in test]
 
 
-before = count_right(plain)
+before = sum(all_right(plain))
 predict("Right before training", guess, before, "of 24")
 
 # %% [markdown]
@@ -182,7 +184,7 @@ print(trained.beginning(tools[:1]) + question + ">>>" + answer)
 guess = None  # your guess: how many of the 24 does it get right?
 ours = lk.connect()
 assert ours.capabilities.trained
-unseen = count_right(ours)
+unseen = sum(all_right(ours))
 predict("Right with the course's adapter", guess, unseen, "of 24")
 
 # %% [markdown]
@@ -193,16 +195,16 @@ predict("Right with the course's adapter", guess, unseen, "of 24")
 # %%
 folder = Path(tempfile.mkdtemp())
 book = Feedback(folder / "corrections.jsonl")
-for request, calls in make_examples(SEEN, 192, seed=2):
+for request, calls in make_examples(SEEN, 96, seed=2):
     book.add(request, tools, calls)
 print(len(book), "corrections. The file begins:", book.path.read_text("utf-8")[:60], "…")
 
 # %% [markdown]
 # ## A learning agent
-# Now the agent learns from its mistakes: training goes on from the course's adapter, on your corrections, for twelve
-# steps. They take 10 to 30 seconds on a processor that computes in bfloat16, and a minute on one that does not, as in
-# many laptops; some more to load. Every four steps the model answers 24 *other* held-back requests. How many of the
-# first 24 will be right in the end?
+# Now the agent learns from its mistakes: training goes on from the course's adapter, on your corrections, in eight
+# steps. Only the upper 15 of the model's 30 layers learn. What went wrong is traced down from the answer, and need not
+# be traced on through the other 15: such a step is shorter, and for one desk it is enough. Before, after four steps and
+# after eight the model answers 12 *other* held-back requests. How many of the first 24 will be right in the end?
 
 # %%
 guess = None  # your guess, 0 to 24
@@ -216,38 +218,42 @@ def as_examples(pairs):
 
 
 if can_train:
-    others = make_examples(HELD_BACK, 24, seed=7)
-    settings = Settings(rank=32, rate=3e-4, warmup=4, batch_tokens=800, steps=12, seconds=200,
+    others = [as_examples(make_examples(HELD_BACK, 12, seed=7))]
+    settings = Settings(rank=32, rate=6e-4, warmup=2, batch_tokens=800, layers=15, steps=8, seconds=200,
                         report=1, check=4)
     done = specialise(book.examples(), folder / "bikes.gguf", start=adapter_file.course(), on_event=view,
-                      settings=settings, valid=[as_examples(others[i:i + 8]) for i in (0, 8, 16)])
+                      settings=settings, valid=others)
     print(view.text())
 
 # %%
 if can_train:
     mine = lk.connect(adapter=done.path)
-    after = count_right(mine)
+    each = all_right(mine)
+    after = sum(each)
     predict("Right after learning from corrections", guess, after, "of 24")
+    print("Still wrong:", *[request for (request, _), good in zip(test, each) if not good], sep="\n    ")
     print(f"The adapter has {done.path.stat().st_size / 1e6:.1f} MB. The model has 98.")
     assert after > max(before, unseen)
 
 # %% [markdown]
-# This is how it came about. A step learns from about eight corrections. The first line is where the agent began, the
-# second is the model without any training; both stand still.
+# What is still wrong says what to correct next: look for a sentence among those it learned from that is like it.
+#
+# This is how it came about. A step learns from eight corrections, or sixteen short ones. The dashed line is the
+# course's adapter, where the agent began, the dotted one the model without any training; both stand still.
 
 # %%
 if can_train:
-    learned, share = zip(*((8 * step, 100 * right) for step, _, right in done.curve))
+    steps, share = zip(*((step, 100 * right) for step, _, right in done.curve))
     figure, axes = plt.subplots(figsize=(5.5, 2.8))
-    axes.plot(learned, share, "o-", color="black", label="learning from corrections")
-    for style, (name, n) in zip(("--", ":"), (("the course's adapter", unseen), ("untrained", before))):
-        axes.axhline(100 * n / 24, linestyle=style, color="gray", marker="", label=name)
-    axes.set(xlabel="corrections learned from, about", ylabel="right, held back (%)", ylim=(0, 102),
-             xlim=(0, None))
+    axes.plot(steps, share, "o-", color="black", label="learning from corrections")
+    for style, name, level in (("--", "the course's adapter", share[0]),
+                               (":", "untrained", 100 * before / 24)):
+        axes.axhline(level, linestyle=style, color="gray", marker="", label=name)
+    axes.set(xlabel="training steps", ylabel="right, held back (%)", ylim=(0, 102), xlim=(0, 8.4))
     axes.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=8)
     alt(figure, "Held-back requests right: " + ", ".join(
-        f"{right:.0f} % after {n}" for n, right in zip(learned, share)) + f" corrections; {unseen} of 24 "
-        f"before, {before} untrained.")
+        f"{right:.0f} % after {n}" for n, right in zip(steps, share)) + f" steps; {100 * before / 24:.0f} % "
+        "untrained.")
 
 # %% [markdown]
 # The sentences of the test were not among those it learned, nor were most of the values. It has learned *this desk*.
@@ -269,18 +275,20 @@ alt(figure, "Requests answered right, of 24: "
 # This is the hard test: odd tools, and people who leave half of it out or say it at length.
 #
 # The course keeps 480 requests to tools of twelve domains that its adapter was never trained on. Here are 12 of those
-# that need a call. A call counts when the tool and **every** value are right.
+# that need a call, with one or two tools on offer, so that they are read fast. A call counts when the tool and
+# **every** value are right.
 
 # %%
-cases = random.Random(5).sample(held_out.load("test", calls=True), 12)
+def twelve(calls):
+    return random.Random(5).sample([c for c in held_out.load("test", calls) if len(c.tools) <= 2], 12)
 
 
-def outcomes(slm, cases, max_tokens=80):
+def outcomes(slm, cases):
     """(confidence, right) of each case."""
     found = []
     for case in cases:
         try:
-            reply = slm.chat(list(case.messages), tools=list(case.tools), max_tokens=max_tokens)
+            reply = decided(slm, list(case.messages), tools=list(case.tools), max_tokens=80)
             calls = [{"name": c.name, "arguments": c.arguments} for c in reply.tool_calls]
             found.append((reply.confidence, case.right(calls)))
         except lk.IncompleteOutput:    # ran on until the limit
@@ -288,6 +296,7 @@ def outcomes(slm, cases, max_tokens=80):
     return found
 
 
+cases = twelve(calls=True)
 print(cases[0].messages[-1]["content"])
 print("offered:", [tool["function"]["name"] for tool in cases[0].tools])
 
@@ -296,11 +305,9 @@ guess = None  # your guess: how many of these 12 does the course's adapter get r
 seen = outcomes(ours, cases)
 n_ours = sum(right for _, right in seen)
 predict("Right on tools it never saw", guess, n_ours, "of 12")
-compared = {"the course's": seen[:6], "untrained": outcomes(plain, cases[:6])}
 if can_train:
-    compared["your adapter"] = outcomes(mine, cases[:6])
-for name, each in compared.items():
-    print(f"{name}: {sum(right for _, right in each)} of the first 6")
+    n_mine = sum(right for _, right in outcomes(mine, cases[:6]))
+    print(f"Of the first 6: the course's {sum(right for _, right in seen[:6])}, your adapter {n_mine}")
 
 # %% [markdown]
 # ## When not to call
@@ -308,9 +315,8 @@ for name, each in compared.items():
 # all of these the right number of calls is none.
 
 # %%
-quiet = random.Random(6).sample(held_out.load("test", calls=False), 12)
 guess = None  # your guess: of 12 requests that need no call, how many are left alone?
-left_alone = outcomes(ours, quiet, max_tokens=30)   # of words, the first ones will do
+left_alone = outcomes(ours, twelve(calls=False))
 predict("Left alone", guess, sum(right for _, right in left_alone), "of 12")
 assert sum(right for _, right in left_alone) > 6
 
@@ -350,7 +356,7 @@ alt(figure, "Share right by confidence: " + ", ".join(
 # with it.
 
 # %%
-prose = (data_folder("adapters") / "README.md").read_text("utf-8")   # on its adapter
+prose = (data_folder("adapters") / "README.md").read_text("utf-8")[:1000]   # on its adapter
 
 
 def perplexity(engine):
@@ -362,7 +368,7 @@ idle, active = perplexity(ours.backend.engine), perplexity(ours.backend.trained_
 print(f"perplexity without the adapter {idle:.1f}, with it {active:.1f} ({active / idle - 1:+.0%})")
 assert perplexity(plain.backend.engine) == idle
 question = "What is the capital of France?"
-assert ours.chat(question).text == plain.chat(question).text
+assert ours.chat(question, max_tokens=16).text == plain.chat(question, max_tokens=16).text
 
 # %% [markdown]
 # A specialist pays for what it knows with what it forgets. Keeping the two apart costs a few megabytes, and a second
@@ -419,7 +425,7 @@ check("10.3", threshold)
 
 # %% [markdown]
 # ## What you have seen
-# - Half a minute of training on two cores teaches a small model one desk. No cloud, no graphics card.
+# - Less than a minute of training on two cores teaches a small model one desk. No cloud, no graphics card.
 # - What it learns is in a file of its own, and comes off again.
 # - Trained on many tools, it also calls tools it has never seen. How well was measured, not promised.
 # - It knows something about when it is wrong. Use that.

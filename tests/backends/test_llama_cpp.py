@@ -104,8 +104,15 @@ def test_connections_share_engine_and_weights(slm):
     again, other = lk.connect(), lk.connect(context_length=512)
     assert again.backend.engine is slm.backend.engine
     assert other.backend.engine is not slm.backend.engine
-    assert other.backend.engine._weights is slm.backend.engine._weights
+    assert other.backend.engine.weights is slm.backend.engine.weights
     assert other.chat(QUESTIONS[0]).text == slm.chat(QUESTIONS[0]).text
+
+
+def test_engines_of_the_same_weights_share_what_constraints_know_of_the_vocabulary(slm, monkeypatch):
+    digit = {"type": "object", "properties": {"digit": {"type": "integer"}}, "required": ["digit"]}
+    slm.chat("What is 2 + 2?", schema=digit)
+    monkeypatch.setattr("llguidance.llamacpp.lltokenizer_from_vocab", None)
+    assert lk.connect(context_length=640).chat("What is 2 + 2?", schema=digit).parsed
 
 
 def test_connecting_from_many_threads_at_once_loads_once(slm, in_thread):

@@ -60,6 +60,32 @@ def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path):
     assert events[0] == {"event": "resumed", "step": 2} and events[1]["step"] == 3
 
 
+CHANGED = """
+import export_lora
+first, then = (export_lora.read(file, 9, 3) for file in {files!r})
+print(*sorted({{int(layer) for layer, *rest in first if (first[layer, *rest] != then[layer, *rest]).any()}}))
+"""
+
+
+def test_it_goes_on_from_an_adapter_with_the_last_layers_alone(tmp_path, in_workshop):
+    first = train(tmp_path / "first.gguf").path
+    then = train(tmp_path / "then.gguf", replace(QUICK, layers=2), start=first)
+    assert [step for step, *_ in then.curve] == [0, 2, 4] and then.curve[-1][1] < then.curve[0][1]
+    assert in_workshop(CHANGED.format(files=[str(first), str(then.path)])).split() == ["28", "29"]
+
+
+def test_what_it_goes_on_from_is_kept_when_training_makes_it_worse(tmp_path, in_workshop):
+    first = train(tmp_path / "first.gguf").path
+    then = train(tmp_path / "then.gguf", replace(QUICK, rate=5.0), start=first)
+    assert then.curve[-1][1] > then.curve[0][1]
+    assert in_workshop(CHANGED.format(files=[str(first), str(then.path)])) == ""
+
+
+def test_no_layer_that_learns_is_refused():
+    with pytest.raises(lk.BadRequest, match="one at least must learn"):
+        Settings(layers=0)
+
+
 def test_a_loss_that_is_no_number_stops_it(tmp_path):
     with pytest.raises(lk.LabkitError, match="no number.*lower rate"):
         train(tmp_path / "mine.gguf", replace(QUICK, rate=1e25, check=100))
