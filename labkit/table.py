@@ -2,7 +2,10 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from dataclasses import dataclass
+
+NOTE_WIDTH = 100  # characters a line, or the table's width where that is more
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,8 @@ class Table:
         widths = [max(map(len, column)) for column in zip(self.columns, *self.rows, strict=True)]
         rule = tuple("-" * width for width in widths)
         lines = [self._line(cells, widths) for cells in (self.columns, rule, *self.rows)]
-        return "\n".join(part for part in (self.title, *lines, self.note) if part)
+        note = [_wrapped(line, max(NOTE_WIDTH, *map(len, lines))) for line in self.note.splitlines()]
+        return "\n".join([*filter(None, [self.title]), *lines, *note])
 
     def _repr_markdown_(self) -> str:
         rule = tuple("---:" if right else "---" for right in self._right)
@@ -40,6 +44,12 @@ class Table:
                          for text, width, right in zip(cells, widths, self._right, strict=True)).rstrip()
 
     __repr__ = __str__
+
+
+def _wrapped(line: str, width: int) -> str:
+    if line.startswith(" "):  # a path below a heading
+        return line
+    return textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False)
 
 
 def _is_figure(cell: str) -> bool:

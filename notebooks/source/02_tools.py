@@ -72,18 +72,23 @@ print("accepted:", item.expected)
 # The plain way: describe the tools in the system message and ask for JSON. Then read what comes back.
 
 # %%
-def ask_in_words(item):
+def ask_in_words(item, patient=True):
     listed = "\n".join(json.dumps(tool["function"]) for tool in item.tools)
     system = ("You can call these tools:\n" + listed
               + '\nAnswer with JSON only: {"name": "...", "arguments": {...}}')
     messages = [{"role": "system", "content": system}, {"role": "user", "content": item.request}]
-    return slm.chat(messages, max_tokens=50).text
+    with slm.stream(messages, max_tokens=50) as answer:
+        for _ in answer:
+            if not patient and answer.so_far.text.lstrip()[:1] not in ("", "{"):
+                answer.stop()     # it has begun with something that is no JSON
+        return answer.so_far.text
 
 
 print(ask_in_words(item))
 
 # %% [markdown]
-# Out of 12 requests, how many answers will be JSON, with the right tool and the right values? Write a guess.
+# Out of 12 requests, how many answers will be JSON, with the right tool and the right values? Write a guess. To save
+# time, an answer that begins as no JSON does is broken off.
 
 # %%
 guess = None  # your guess, 0 to 12
@@ -96,7 +101,7 @@ def read(text):
         return None
 
 
-asked = [read(ask_in_words(item)) for item in sample]
+asked = [read(ask_in_words(item, patient=False)) for item in sample]
 is_json = sum(calls is not None for calls in asked)
 right_asked = sum(calls is not None and tool_requests.score(item, calls)
                   for item, calls in zip(sample, asked, strict=True))
@@ -223,11 +228,15 @@ for score, tool in sorted(zip(scores, [tool.name for tool in offered], strict=Tr
 # likely with **no** tool in mind than with any of those offered, no tool is called.
 #
 # Three kinds of requests: some need the tool, some are small talk, and some are **near misses**, close to a
-# tool but not for it ("cancel my order" where only "order status" is offered). Of 12 each, for how many near
+# tool but not for it ("cancel my order" where only "order status" is offered). Of 8 each, for how many near
 # misses will it call a tool all the same?
 
 # %%
-guess = None  # your guess, 0 to 12
+guess = None  # your guess, 0 to 8
+
+
+def some(kind):
+    return random.Random(3).sample([item for item in requests if item.kind == kind], 8)
 
 
 def calls_a_tool(item):
@@ -239,10 +248,9 @@ def calls_a_tool(item):
 kinds = {"needs a tool": "one", "small talk": "off_topic", "near miss": "near_miss"}
 called = {}
 for label, kind in kinds.items():
-    group = random.Random(3).sample([item for item in requests if item.kind == kind], 12)
-    called[label] = sum(map(calls_a_tool, group))
+    called[label] = sum(map(calls_a_tool, some(kind)))
 print(called)
-predict("Near misses that were called", guess, called["near miss"], "of 12")
+predict("Near misses that were called", guess, called["near miss"], "of 8")
 
 # %% [markdown]
 # It tells small talk from work. It does not tell "cancel" from "status": both sound like orders. That is what
@@ -257,10 +265,12 @@ print(reply.text or reply.tool_calls, "| confidence", round(reply.confidence, 2)
 # %% [markdown]
 # ## What training adds
 # The course comes with an **adapter**: a few megabytes that were trained to call tools, on requests and tools that are
-# not in this lesson. `lk.connect()` uses it whenever you pass tools; above it was left off. Same 12 requests, and half
-# of the near misses.
+# not in this lesson. `lk.connect()` uses it whenever you pass tools; above it was left off. Same 12 requests, same 8
+# near misses. `decided` stops at the first of the words where no call comes.
 
 # %%
+from labkit.agents.deciding import decided
+
 guess = None  # your guess, 0 to 12: right calls with the adapter
 
 trained = lk.connect()
@@ -268,23 +278,21 @@ calls_trained = [trained.chat(item.request, tools=item.tools, tool_choice="requi
                               max_tokens=80).tool_calls for item in sample]
 right_trained = sum(tool_requests.score(item, c) for item, c in zip(sample, calls_trained, strict=True))
 predict("Right calls with the adapter", guess, right_trained, f"of {len(sample)}, {right_constrained} without")
-near_misses = random.Random(3).sample([item for item in requests if item.kind == "near_miss"], 12)[:6]
-near_called = sum(bool(trained.chat(item.request, tools=item.tools, max_tokens=100,
-                                    stop=".").tool_calls)     # of words, one sentence will do
-                  for item in near_misses)
-print(f"near misses that were called: {near_called} of 6; {called['near miss']} of 12 without")
+near_called = sum(bool(decided(trained, item.request, tools=item.tools, max_tokens=100).tool_calls)
+                  for item in some("near_miss"))
+print(f"near misses that were called: {near_called} of 8; {called['near miss']} of 8 without")
 
 # %% [markdown]
 # How that comes about, what it costs and where it ends is lesson 10. Back to the model as it is.
 #
 # ## More tools, more mistakes
-# The usual advice is three to five tools for an agent. Let us see. Eight of the requests, with 1 to 10
+# The usual advice is three to five tools for an agent. Let us see. Six of the requests, with 1 to 10
 # tools offered; the right one is always among them.
 
 # %%
 guess = None  # your guess: per cent right among 10 tools
 
-few, numbers, found = sample[:8], [1, 4, 10], []
+few, numbers, found = sample[:6], [1, 4, 10], []
 for n in numbers:
     right = 0
     for item in few:
