@@ -69,4 +69,3 @@ def interleaved(rows: np.ndarray, heads: int) -> np.ndarray:
 def halved(rows: np.ndarray, heads: int) -> np.ndarray:
     """The inverse of `interleaved`."""
     return rows.reshape(heads, -1, 2, rows.shape[1]).swapaxes(1, 2).reshape(rows.shape)
-
